@@ -1,0 +1,83 @@
+"""Time of one 8 ms chunk, ours beside the paper's network, in one run, chunk by chunk in turn; and memory over time.
+
+    python benchmarks/chunk_time.py [--model base] [--chunks 5000] [--minutes 10]
+
+One thread each. The two take turns, so that a busy machine slows both alike; the ratio is what to quote.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from export.to_onnx import export_extractor
+from hearable.session import Graph, State, open_pair
+from training.tfgridnet import TFGridNet, TFGridNetConfig
+
+
+class Stream:
+    """A graph with its state and a conditioning, fed with noise."""
+
+    def __init__(self, graph: Graph, conditioner: Graph):
+        self.graph = graph
+        self.state: State = graph.state()
+        embedding = np.full(graph.spec.embedding_values, graph.spec.embedding_values**-0.5, np.float32)
+        self.conditioning = conditioner.run({"embedding": embedding})[0]
+        self.rng = np.random.default_rng(0)
+
+    def chunk_ms(self) -> float:
+        """Milliseconds that one more chunk takes."""
+        chunk = self.rng.standard_normal((2, self.graph.spec.chunk_samples), np.float32) * np.float32(0.05)
+        start = time.perf_counter()
+        self.graph.step(chunk, self.conditioning, self.state)
+        return 1000 * (time.perf_counter() - start)
+
+
+def resident_mb() -> float:
+    """Resident memory of this process (Linux)."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * 4096 / 1e6
+
+
+def main(
+    model: Annotated[str, typer.Option(help="Ours: a shipped model or a path.")] = "base",
+    chunks: Annotated[int, typer.Option(help="Chunks of each network.")] = 5000,
+    minutes: Annotated[float, typer.Option(help="Audio of ours over which memory is watched.")] = 10.0,
+) -> None:
+    """Print the table."""
+    with tempfile.TemporaryDirectory() as folder:
+        paper, _ = export_extractor(TFGridNet(TFGridNetConfig()), "paper", "enroll-1", Path(folder))
+        streams = {"paper (causal TF-GridNet)": Stream(*open_pair(paper)), model: Stream(*open_pair(model))}
+    times: dict[str, list[float]] = {name: [] for name in streams}
+    for i in range(chunks + 200):
+        for name, stream in streams.items():
+            spent = stream.chunk_ms()
+            if i >= 200:  # warmed up
+                times[name].append(spent)
+    table = Table("network", "M MAC", "mean ms", "p50", "p95", "p99", "ratio of p50")
+    reference = float(np.median(next(iter(times.values()))))
+    for name, spent in times.items():
+        p50, p95, p99 = np.percentile(spent, [50, 95, 99])
+        macs = streams[name].graph.spec.macs_per_chunk / 1e6
+        row = [f"{macs:.1f}", *(f"{v:.2f}" for v in (np.mean(spent), p50, p95, p99)), f"{p50 / reference:.2f}"]
+        table.add_row(name, *row)
+    console = Console()
+    console.print(table)
+
+    before = resident_mb()
+    for _ in range(int(minutes * 60 / 0.008)):
+        streams[model].chunk_ms()
+    console.print(
+        f"{model}: resident memory {before:.1f} MB, after {minutes:g} minutes of audio {resident_mb():.1f} MB"
+    )
+
+
+if __name__ == "__main__":
+    typer.run(main)

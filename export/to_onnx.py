@@ -1,0 +1,128 @@
+"""torch networks to ONNX graphs that carry their contract in their metadata."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from hearable.spec import ModelSpec, StateSpec
+from training.complexity import count_macs
+from training.enroller import Enroller
+from training.network import CHUNK, LOOKAHEAD
+
+OPSET = 17
+SAMPLE_RATE = 16000
+
+
+class _Step(nn.Module):
+    """One chunk, without a batch axis and with the states as separate tensors."""
+
+    def __init__(self, network: nn.Module, names: list[str]):
+        super().__init__()
+        self.network, self.names = network, names
+
+    def forward(self, chunk: Tensor, conditioning: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
+        state = dict(zip(self.names, states, strict=True))
+        output, state = self.network.step(chunk[None], conditioning[None], state)
+        return output[0], *(state[name] for name in self.names)
+
+
+class _Condition(nn.Module):
+    def __init__(self, conditioner: nn.Module):
+        super().__init__()
+        self.conditioner = conditioner
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        return self.conditioner(embedding[None])[0]  # type: ignore[no-any-return]
+
+
+def _write(
+    module: nn.Module,
+    inputs: tuple[Tensor, ...],
+    input_names: list[str],
+    output_names: list[str],
+    spec: ModelSpec,
+    path: Path,
+    dynamic: dict[str, dict[int, str]] | None = None,
+) -> None:
+    temporary = path.with_suffix(".tmp")
+    with warnings.catch_warnings(), torch.no_grad():
+        # The tracer warns about every Python number that it makes a constant; here all of them are.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            module.eval(),
+            inputs,
+            str(temporary),
+            input_names=input_names,
+            output_names=output_names,
+            opset_version=OPSET,
+            dynamo=False,
+            dynamic_axes=dynamic,
+        )
+    model = onnx.load(temporary)
+    onnx.checker.check_model(model)
+    onnx.helper.set_model_props(model, spec.to_metadata())
+    onnx.save(model, temporary)
+    temporary.replace(path)
+
+
+def export_extractor(network: nn.Module, name: str, space: str, folder: Path) -> tuple[Path, Path]:
+    """Write ``<name>.onnx`` and ``<name>.conditioner.onnx``.
+
+    Args:
+        network: with ``step``, ``initial_state`` and ``conditioner``, as `training.network.Extractor`.
+        name: of the model.
+        space: the embedding space that its conditioner reads.
+        folder: where to.
+
+    Returns:
+        The two paths.
+    """
+    network.eval().requires_grad_(False)
+    state = network.initial_state(1)  # type: ignore[operator]
+    names = list(state)
+    embedding = torch.nn.functional.normalize(torch.rand(256), dim=0)
+    condition = _Condition(network.conditioner)  # type: ignore[arg-type]
+    with torch.no_grad():
+        conditioning = condition(embedding)
+    chunk = torch.randn(2, CHUNK) * 0.1
+    common = {"name": name, "embedding_values": 256, "embedding_space": space, "conditioning_values": len(conditioning)}
+    extractor = ModelSpec(
+        kind="extractor",
+        **common,
+        sample_rate_hz=SAMPLE_RATE,
+        channels=2,
+        chunk_samples=CHUNK,
+        lookahead_samples=LOOKAHEAD,
+        states=tuple(StateSpec(n, tuple(s.shape)) for n, s in state.items()),
+        parameters=sum(p.numel() for p in network.parameters()),
+        macs_per_chunk=count_macs(network.step, chunk[None], conditioning[None], state),  # type: ignore[arg-type]
+    )
+    path, conditioner = folder / f"{name}.onnx", folder / f"{name}.conditioner.onnx"
+    _write(
+        _Step(network, names),
+        (chunk, conditioning, *state.values()),
+        ["chunk", "conditioning", *(f"state.{n}" for n in names)],
+        ["output", *(f"state.{n}.out" for n in names)],
+        extractor,
+        path,
+    )
+    _write(
+        condition, (embedding,), ["embedding"], ["conditioning"], ModelSpec(kind="conditioner", **common), conditioner
+    )
+    return path, conditioner
+
+
+def export_enroller(network: Enroller, name: str, space: str, folder: Path) -> Path:
+    """Write ``<name>.onnx``: a clip of any length to an embedding."""
+    spec = ModelSpec(
+        kind="enroller", name=name, embedding_values=256, embedding_space=space, sample_rate_hz=SAMPLE_RATE, channels=2
+    )
+    path = folder / f"{name}.onnx"
+    clip = torch.randn(2, 4 * SAMPLE_RATE) * 0.05
+    _write(network, (clip,), ["clip"], ["embedding", "frontal"], spec, path, {"clip": {1: "samples"}})
+    return path

@@ -1,0 +1,160 @@
+"""``hearable evaluate``: how well a model extracts, on the scenes of the test protocol."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from hearable.errors import AudioError, HearableError
+from hearable.files import replacing
+from hearable.scores import GROUPS, Row, summarise
+
+if TYPE_CHECKING:
+    from hearable.protocol import Evaluator
+
+MEASURES = (
+    ("SI-SDRi, dB", "si_sdri_db", "mean", "{:.2f}"),
+    ("  median", "si_sdri_db", "median", "{:.2f}"),
+    ("  below 0", "si_sdri_db", "below_0", "{:.0%}"),
+    ("SNRi, dB", "snri_db", "mean", "{:.2f}"),
+    ("  median", "snri_db", "median", "{:.2f}"),
+    ("  below 0", "snri_db", "below_0", "{:.0%}"),
+    ("ΔILD, dB", "delta_ild_db", "mean", "{:.2f}"),
+    ("  median", "delta_ild_db", "median", "{:.2f}"),
+    ("ΔITD, µs", "delta_itd_us", "mean", "{:.0f}"),
+    ("  median", "delta_itd_us", "median", "{:.0f}"),
+    ("wrong person", "confused", "mean", "{:.1%}"),
+)
+NAMES = {"talkers": "{} talkers", "place": "{}", "sex": "{} sex"}
+
+
+def evaluate(
+    data: Annotated[Path, typer.Option(help="Folder with speech/, noise/, hrtf/ and brir/.")],
+    split: Annotated[str, typer.Option(help="Part of the data: train, val or test.")] = "test",
+    scenes: Annotated[int, typer.Option(min=1, help="How many scenes.")] = 500,
+    model: Annotated[str, typer.Option(help="Extractor: a name or a path to an .onnx.")] = "base",
+    enroller: Annotated[str, typer.Option(help="Enroller: a name or a path to an .onnx.")] = "enroll",
+    out: Annotated[Path, typer.Option(help="Folder for scores.csv, summary.json and scores.png.")] = Path("evaluation"),
+    workers: Annotated[int, typer.Option(min=1, help="Processes, one thread each.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Of all scenes.")] = 0,
+    save: Annotated[int, typer.Option(min=0, help="Write so many of the worst scenes as wav, into OUT/worst.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
+) -> None:
+    """Score a model on scenes of 2 or 3 talkers in noise, with noisy, clean and off-axis enrollment.
+
+    Scenes that are in OUT/scores.csv already are not computed again: an evaluation that was stopped goes on.
+    """
+    try:
+        from hearable.evaluation import save_worst
+        from hearable.protocol import Evaluator, Protocol
+        from hearable.score_plot import plot
+    except ImportError as problem:
+        missing = (problem.name or "a package").partition(".")[0]
+        raise HearableError(f"evaluate needs {missing}: pip install 'hearable[synthesis]'") from problem
+
+    evaluator = Evaluator(Protocol(data, split, model, enroller, seed))
+    _make_folder(out)
+    rows = _score(evaluator, scenes, out / "scores.csv", workers)
+    summary = {"scenes": scenes, "run": evaluator.run, "settings": evaluator.settings, **summarise(rows)}
+    with replacing(out / "summary.json", AudioError) as temporary:
+        temporary.write_text(json.dumps(summary, indent=1) + "\n", "utf-8")
+    plot(rows, summary, out / "scores.png")
+    folders = save_worst(evaluator, rows, save, out / "worst")
+    if as_json:
+        print(json.dumps(summary))
+        return
+    console = Console()
+    for table in tables(summary):
+        console.print(table)
+    console.print(f"Wrote scores.csv, summary.json and scores.png into {out}")
+    for folder in folders:
+        console.print(f"Wrote {folder}")
+
+
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise AudioError(f"{out}: cannot make the folder: {problem.strerror}") from problem
+
+
+def _score(evaluator: Evaluator, scenes: int, path: Path, workers: int) -> list[Row]:
+    """The rows of all scenes, with a progress bar on standard error."""
+    from hearable import evaluation
+
+    columns = (TextColumn("scenes"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        bar = progress.add_task("scenes", total=scenes)
+        return evaluation.evaluate(
+            evaluator, scenes, path, workers, lambda count: progress.update(bar, completed=count)
+        )
+
+
+def tables(summary: dict[str, Any]) -> list[Table]:
+    """What is shown: scores by enrollment, scores with noisy enrollment by group, and the target's absence."""
+    enrollment = summary["enrollment"]
+    model, split, seed = (summary["settings"][key] for key in ("model", "split", "seed"))
+    title = f"{model} on {split}, {summary['scenes']} scenes, seed {seed}"
+    shown = [_enrollment_table(title, enrollment), _group_table(enrollment["noisy"]["by"])]
+    if "absent" in summary:
+        shown.append(_absent_table(summary["absent"]))
+    return shown
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in columns:
+        table.add_column(column, justify="right" if table.columns else "left", no_wrap=True)
+    return table
+
+
+def _enrollment_table(title: str, enrollment: dict[str, Any]) -> Table:
+    """A row a measure: so it fits into a terminal of 80 columns."""
+    table = _table(title, "means (95%)", *enrollment)
+    for label, measure, statistic, form in MEASURES:
+        table.add_row(label, *(_interval(result, measure, statistic, form) for result in enrollment.values()))
+    for status, label in (("warned", "clip warned"), ("failed", "clip refused")):
+        table.add_row(label, *(str(result[status]) for result in enrollment.values()))
+    return table
+
+
+def _group_table(groups: dict[str, Any]) -> Table:
+    table = _table("Noisy enrollment, by", "", "scenes", "SI-SDRi dB (95%)", "median", "< 0", "SNRi", "wrong")
+    for column in GROUPS:
+        for value, result in groups[column].items():
+            improvement = result["si_sdri_db"]
+            table.add_row(
+                NAMES[column].format(value),
+                str(result["scenes"]),
+                _interval(result, "si_sdri_db", "mean", "{:.2f}"),
+                f"{improvement['median']['value']:.2f}",
+                f"{improvement['below_0']['value']:.0%}",
+                f"{result['snri_db']['mean']['value']:.2f}",
+                f"{result['confused']['mean']['value']:.1%}",
+            )
+    return table
+
+
+def _absent_table(absent: dict[str, Any]) -> Table:
+    table = _table("Target absent", "scenes", "output / input dB (95%)", "median", "20 dB down or more (95%)")
+    table.add_row(
+        str(absent["scenes"]),
+        _interval(absent, "leak_db", "mean", "{:.1f}"),
+        f"{absent['leak_db']['median']['value']:.1f}",
+        _interval({"kept_quiet": {"share": absent["kept_quiet"]}}, "kept_quiet", "share", "{:.0%}"),
+    )
+    return table
+
+
+def _interval(result: dict[str, Any], measure: str, statistic: str, form: str) -> str:
+    if measure not in result:
+        return "-"
+    value, low, high = (form.format(result[measure][statistic][key]) for key in ("value", "low", "high"))
+    return f"{value} ({low}..{high})"

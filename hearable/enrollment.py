@@ -1,0 +1,100 @@
+"""Enrolling a speaker: a short, noisy, binaural clip of someone in front to a profile."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from hearable.audio import require_stereo
+from hearable.chunks import Audio
+from hearable.errors import EnrollmentError
+from hearable.profiles import EnrollmentQuality, SpeakerProfile
+from hearable.quality import ClipEstimate, estimate
+from hearable.resampling import require_rate, resample
+from hearable.session import Graph, open_graph
+
+MIN_SECONDS, MAX_SECONDS = 1.0, 60.0
+SILENCE_DB = -70.0  # relative to full scale
+LEAST_SPEECH_S = 1.0
+LEAST_SNR_DB = 0.0
+LEAST_FRONTAL = 0.1
+MOST_OFF_AXIS_DEG = 25.0  # the network is trained for 20 degrees; the estimate is good to a few
+MOST_EAR_DIFFERENCE_DB = 20.0  # a head makes less
+
+
+def enroll(clip: ArrayLike, rate: int, model: str | Path | Graph = "enroll") -> SpeakerProfile:
+    """Make a profile of the person straight ahead.
+
+    Args:
+        clip: float32 ``[2, samples]``: 1 to 60 s, best 3 to 5 s, of the person speaking in front of the listener.
+        rate: its rate in Hz.
+        model: an enroller: the name of a shipped one, a path, or a loaded ``Graph``.
+
+    Returns:
+        The profile; its ``quality.ok`` says whether the clip will do, ``quality.warnings`` why not.
+
+    Raises:
+        AudioError: not two channels, NaN or infinity.
+        EnrollmentError: too short, too long, or silent.
+        ModelError: the enroller cannot be used.
+
+    Example:
+        >>> profile = enroll(clip, rate)  # doctest: +SKIP
+        >>> profile.save("friend.profile")  # doctest: +SKIP
+    """
+    audio = require_stereo(clip, "enrollment clip")
+    require_rate(rate)
+    seconds = audio.shape[1] / rate
+    if not MIN_SECONDS <= seconds <= MAX_SECONDS:
+        raise EnrollmentError(f"enrollment clip: expected {MIN_SECONDS:g} to {MAX_SECONDS:g} s, found {seconds:.2f} s: "
+                              "record 3 to 5 s of the person speaking in front of you")  # fmt: skip
+    level_db = 10 * np.log10(np.mean(np.square(audio, dtype=np.float64)) + 1e-20)
+    if level_db < SILENCE_DB:
+        raise EnrollmentError(f"enrollment clip: expected speech, found silence ({level_db:.0f} dB full scale): "
+                              "check the microphones and record again")  # fmt: skip
+    graph = model if isinstance(model, Graph) else open_graph(model, "enroller")
+    graph.require("enroller")
+    sound = resample(audio, rate, graph.spec.sample_rate_hz)
+    embedding, frontal = graph.run({"clip": sound})
+    quality = judge(sound, graph.spec.sample_rate_hz, float(frontal))
+    return SpeakerProfile(embedding, graph.spec.embedding_space, quality)
+
+
+def judge(clip: Audio, rate: int, frontal: float) -> EnrollmentQuality:
+    """How good a clip ``[2, samples]`` is for enrollment, with the network's ``frontal`` share."""
+    found = estimate(clip, rate)
+    return EnrollmentQuality(
+        seconds=clip.shape[1] / rate,
+        speech_seconds=found.speech_seconds,
+        snr_db=found.snr_db,
+        off_axis_deg=found.off_axis_deg,
+        frontal=frontal,
+        warnings=tuple(_warnings(clip, found, frontal)),
+    )
+
+
+def _warnings(clip: Audio, found: ClipEstimate, frontal: float) -> list[str]:
+    warnings = []
+    if found.speech_seconds < LEAST_SPEECH_S:
+        warnings.append(f"only {found.speech_seconds:.1f} s of speech: record 3 to 5 s while the person speaks")
+    elif found.snr_db < LEAST_SNR_DB:
+        warnings.append(
+            f"speech is only {found.snr_db:.0f} dB above the background: come closer, or find a quieter moment"
+        )
+    # Where speech does not rise above the background, the direction is the background's.
+    if abs(found.off_axis_deg) > MOST_OFF_AXIS_DEG and found.snr_db >= LEAST_SNR_DB:
+        side = "left" if found.off_axis_deg > 0 else "right"
+        warnings.append(
+            f"the strongest talker is {abs(found.off_axis_deg):.0f} degrees to the {side}: "
+            "face whom you enroll and record again"
+        )
+    if frontal < LEAST_FRONTAL:
+        warnings.append(f"only {frontal:.0%} of the sound comes from the front: face the person and record again")
+    if abs(found.ear_difference_db) > MOST_EAR_DIFFERENCE_DB:
+        ear = "left" if found.ear_difference_db < 0 else "right"
+        warnings.append(f"the {ear} ear is {abs(found.ear_difference_db):.0f} dB quieter: check its microphone")
+    if np.array_equal(clip[0], clip[1]):
+        warnings.append("both ears hold the same sound: record with a microphone at each ear, not one for both")
+    return warnings

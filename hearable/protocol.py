@@ -1,0 +1,233 @@
+"""The test protocol of *Look Once to Hear*: scenes, their three enrollments, and a model's scores on them.
+
+Each scene is drawn from the run's seed and its own number alone. Its target is enrolled three times: from the noisy
+enrollment scene, from the target's own sound in it, and with the target 20 degrees off to one side. In every fourth
+scene the noisy enrollment is also tried on a mixture of as many other talkers, in which nobody should be heard.
+
+Needs the extra ``synthesis``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hearable import metrics
+from hearable.checkpoints import conditioner_path
+from hearable.enrollment import enroll
+from hearable.errors import AudioError, EnrollmentError
+from hearable.extractor import load_model
+from hearable.profiles import SpeakerProfile
+from hearable.recordings import extract
+from hearable.scores import ENROLLMENTS, Condition, Row
+from hearable.session import open_graph
+from hearable.synthesis.directions import angle_between_deg, unit_vectors
+from hearable.synthesis.recipes import TseRecipe, TseScene, draw_tse, facing
+from hearable.synthesis.render import RenderedScene, render
+from hearable.synthesis.scene import Scene
+from hearable.synthesis.sources import SoundBank
+
+Audio = NDArray[np.float32]
+RATE = 16000
+VERSION = 1  # of the protocol: scores of another one are not taken together
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What is evaluated on what.
+
+    Attributes:
+        data: a folder as ``hearable.synthesis.sources`` describes it.
+        split: of the data.
+        model: an extractor's name or path.
+        enroller: an enroller's name or path.
+        seed: of all scenes.
+        recipe: how scenes are drawn.
+        off_axis_deg: where the target is in the off-axis enrollment, to the left and right by turns.
+        absent_every: the target's absence is tried in one of so many scenes.
+    """
+
+    data: Path
+    split: str = "test"
+    model: str = "base"
+    enroller: str = "enroll"
+    seed: int = 0
+    recipe: TseRecipe = TseRecipe()
+    off_axis_deg: float = 20.0
+    absent_every: int = 4
+
+    def conditions(self, scene: int) -> tuple[Condition, ...]:
+        """The rows that a scene has."""
+        return (*ENROLLMENTS, "absent") if scene % self.absent_every == 0 else ENROLLMENTS
+
+
+class Evaluator:
+    """A protocol with its data and models opened: gives the scores of any scene by its number.
+
+    Attributes:
+        settings: all that the scores depend on, ready for JSON; nothing of where files lie.
+        run: a short text that stands for the settings.
+
+    Raises:
+        AudioError: the data cannot be read or do not suffice.
+        ModelError: a model cannot be used.
+    """
+
+    def __init__(self, protocol: Protocol):
+        self.protocol = protocol
+        self.model = load_model(protocol.model)
+        self.enroller = open_graph(protocol.enroller, "enroller")
+        self.bank = SoundBank(protocol.data, RATE)
+        self.material = self.bank.material(protocol.split)
+        needed = 2 * max(protocol.recipe.talkers)
+        speakers = self.material.speakers
+        if len(speakers) < needed or all(len(utterances) < 2 for utterances in speakers.values()):
+            raise AudioError(
+                f"{protocol.data}: expected at least {needed} speakers in split {protocol.split!r}, one of them with "
+                f"two utterances, found {len(speakers)} speakers: add speakers, or choose another split"
+            )
+        self.settings = self._settings()
+        self.run = _digest(self.settings)[:12]
+
+    def _settings(self) -> dict[str, Any]:
+        extractor = self.model.extractor.path
+        files = {"extractor": extractor, "conditioner": conditioner_path(extractor), "enroller": self.enroller.path}
+        protocol = {
+            key: value for key, value in asdict(self.protocol).items() if key not in ("data", "model", "enroller")
+        }
+        return {
+            "version": VERSION,
+            "model": self.model.spec.name,
+            "sha256": {kind: hashlib.sha256(path.read_bytes()).hexdigest() for kind, path in files.items()},
+            "material": self._material_hash(),
+            **protocol,
+        }
+
+    def _material_hash(self) -> str:
+        m = self.material
+        speech = {name: [(u.name, u.samples) for u in utterances] for name, utterances in m.speakers.items()}
+        noise = [(n.name, n.samples) for n in m.noises]
+        return _digest([list(speech.items()), noise, list(m.listeners), list(m.listener_weights)])
+
+    def draw(self, scene: int) -> TseScene:
+        """Scene number ``scene``, whose target has at least two utterances: one to enroll with, one to be extracted.
+
+        A speaker with a single one is drawn as an interferer only.
+        """
+        for attempt in itertools.count():
+            rng = np.random.default_rng([self.protocol.seed, scene, attempt])
+            drawn = draw_tse(int(rng.integers(2**62)), self.material, self.protocol.recipe)
+            if len(self.material.speakers[drawn.enrollment.sources[0].name]) > 1:
+                return drawn
+        raise AssertionError("count() does not end")
+
+    def render(self, scene: Scene) -> RenderedScene:
+        """The sound of a scene."""
+        return render(scene, self.bank, self.material.listeners)
+
+    def clips(self, scene: int, drawn: TseScene) -> dict[Condition, Audio]:
+        """The three enrollment clips of a scene, ``[2, samples]`` each."""
+        rendered = self.render(drawn.enrollment)
+        side = self.protocol.off_axis_deg * (1 if scene % 2 else -1)
+        listener = self.material.listeners[drawn.enrollment.listener]
+        moved = facing(drawn.enrollment.sources[0], listener, side)
+        aside = self.render(replace(drawn.enrollment, sources=(moved,))).images[0]
+        return {
+            "noisy": rendered.mixture,
+            "clean": rendered.images[0],
+            "off-axis": rendered.images[1:].sum(0) + aside,
+        }
+
+    def profile(self, clip: Audio) -> SpeakerProfile | None:
+        """A profile from a clip, ``None`` if the clip was refused."""
+        try:
+            return enroll(clip, RATE, self.enroller)
+        except EnrollmentError:
+            return None
+
+    def rows(self, scene: int) -> list[Row]:
+        """The scores of a scene: a row for each of its conditions."""
+        drawn = self.draw(scene)
+        rendered = self.render(drawn.mixture)
+        facts = self._facts(scene, drawn)
+        rows = []
+        profiles = {condition: self.profile(clip) for condition, clip in self.clips(scene, drawn).items()}
+        for condition, profile in profiles.items():
+            heard = rendered.mixture if profile is None else extract(self.model, profile, rendered.mixture, RATE)
+            measured = score(heard, rendered, drawn.mixture) if profile else refused(rendered)
+            rows.append(Row(**facts, condition=condition, status=_status(profile), **measured))
+        if "absent" in self.protocol.conditions(scene):
+            rows.append(self._absent(facts, profiles["noisy"]))
+        return rows
+
+    def _absent(self, facts: dict[str, Any], profile: SpeakerProfile | None) -> Row:
+        """The scene drawn once more, without its target: the same listener, the same number of talkers."""
+        recipe = replace(self.protocol.recipe, absent_share=1.0)
+        scene = draw_tse(facts["seed"], self.material, recipe).mixture
+        if facts["target"] in {source.name for source in scene.sources}:
+            raise AssertionError("the target speaks in the mixture without it")
+        row = Row(**{**facts, "sex": "unknown", "nearest_deg": None}, condition="absent", status=_status(profile))
+        if profile is None:
+            return row
+        mixture = self.render(scene).mixture
+        leak = metrics.leak_db(extract(self.model, profile, mixture, RATE), mixture)
+        return replace(row, leak_db=round(leak, 4))
+
+    def _facts(self, scene: int, drawn: TseScene) -> dict[str, Any]:
+        mixture = drawn.mixture
+        talkers = [source for source in mixture.sources if source.role != "noise"]
+        places = unit_vectors([t.azimuth_deg for t in talkers], [t.elevation_deg for t in talkers])
+        angles = angle_between_deg(places[0], places[1:])
+        nearest = int(np.argmin(angles))
+        sexes = {self.bank.genders[talkers[0].name], self.bank.genders[talkers[1 + nearest].name]}
+        return {
+            "run": self.run,
+            "scene": scene,
+            "seed": mixture.seed,
+            "target": talkers[0].name,
+            "talkers": len(talkers),
+            "listener": mixture.listener,
+            "place": mixture.listener if mixture.listener in self.bank.rooms else "head",
+            "sex": {1: "same", 2: "different"}[len(sexes)] if sexes <= {"f", "m"} else "unknown",
+            "nearest_deg": round(float(angles[nearest]), 1),
+        }
+
+
+def score(estimate: Audio, rendered: RenderedScene, scene: Scene) -> dict[str, Any]:
+    """The measures of a ``Row`` for an output ``[2, samples]``; the target is the scene's first source."""
+    mixture, target = rendered.mixture, rendered.images[0]
+    others = [
+        image for image, source in zip(rendered.images, scene.sources, strict=True) if source.role == "interferer"
+    ]
+    values = {
+        "input_si_sdr_db": float(np.mean(metrics.si_sdr(mixture, target))),
+        "si_sdri_db": metrics.si_sdr_improvement(estimate, mixture, target),
+        "snri_db": metrics.snr_improvement(estimate, mixture, target),
+        "delta_ild_db": metrics.delta_ild_db(estimate, target),
+        "delta_itd_us": metrics.delta_itd_us(estimate, target, RATE),
+    }
+    rounded: dict[str, Any] = {name: round(value, 4) for name, value in values.items()}
+    return {**rounded, "confused": metrics.is_confused(estimate, mixture, target, others)}
+
+
+def refused(rendered: RenderedScene) -> dict[str, Any]:
+    """The measures of a ``Row`` where nobody could be enrolled: nothing is improved, nobody confused."""
+    level = round(float(np.mean(metrics.si_sdr(rendered.mixture, rendered.images[0]))), 4)
+    return {"input_si_sdr_db": level, "si_sdri_db": 0.0, "snri_db": 0.0, "confused": False}
+
+
+def _status(profile: SpeakerProfile | None) -> str:
+    if profile is None:
+        return "failed"
+    return "ok" if profile.quality is None or profile.quality.ok else "warned"
+
+
+def _digest(data: Any) -> str:
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,68 @@
+"""A scene as plain data: who sounds, from where, how loud, heard by whom. No audio is held here."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Role = Literal["target", "interferer", "noise"]
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A stretch of one recorded sound: its name in a sound bank, first sample and length in samples."""
+
+    sound: str
+    start: int
+    samples: int
+
+
+@dataclass(frozen=True)
+class Source:
+    """One directional source: clips played one after the other.
+
+    Attributes:
+        role: what the source is to the listener.
+        name: the speaker, or the class of a noise.
+        clips: what it plays; together at least as long as the scene.
+        azimuth_deg: 0 front, +90 left.
+        elevation_deg: + up.
+        level_db: RMS level of the dry signal, in dB relative to the scene's reference level.
+    """
+
+    role: Role
+    name: str
+    clips: tuple[Clip, ...]
+    azimuth_deg: float
+    elevation_deg: float
+    level_db: float
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What is to be rendered.
+
+    Attributes:
+        seed: the seed it was drawn from.
+        samples: length of the result at the listener's rate.
+        listener: name of the impulse response set.
+        reference_db: level of 0 dB in ``Source.level_db``, in dB relative to full scale.
+        sources: all sources, targets first.
+    """
+
+    seed: int
+    samples: int
+    listener: str
+    reference_db: float
+    sources: tuple[Source, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready form."""
+        return dataclasses.asdict(self)
+
+    @staticmethod
+    def from_dict(data: dict[str, Any]) -> Scene:
+        """Inverse of `to_dict`."""
+        sources = tuple(Source(**{**s, "clips": tuple(Clip(**c) for c in s["clips"])}) for s in data["sources"])
+        return Scene(**{**data, "sources": sources})

@@ -1,0 +1,40 @@
+"""Fixtures that several tests need: a folder of toy models, sound, noise that speaks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hearable import checkpoints
+from hearable.extractor import Model, load_model
+from tests import toymodel
+
+
+@pytest.fixture(scope="session")
+def toy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Published toy models: ``toy`` with its conditioner, and ``enroll``."""
+    folder = tmp_path_factory.mktemp("models")
+    toymodel.save_pair(folder)
+    toymodel.save_enroller(folder)
+    toymodel.publish(folder)
+    return folder
+
+
+@pytest.fixture
+def shipped(toy_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The toy models in place of the shipped ones."""
+    monkeypatch.setattr(checkpoints, "models_folder", lambda: toy_folder)
+    return toy_folder
+
+
+@pytest.fixture(scope="session")
+def toy(toy_folder: Path) -> Model:
+    return load_model(toy_folder / "toy.onnx")
+
+
+@pytest.fixture
+def noise() -> np.ndarray:
+    """Two seconds at 16 kHz, float32 ``[2, 32000]``."""
+    return np.random.default_rng(7).normal(scale=0.1, size=(2, 32000)).astype(np.float32)

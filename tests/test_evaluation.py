@@ -1,0 +1,270 @@
+"""Evaluation: the scenes of the protocol, scores, resuming, workers, and the arithmetic of the summary."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import typer
+from typer.testing import CliRunner
+
+from hearable import evaluation, metrics
+from hearable.cli.evaluate import evaluate as evaluate_command
+from hearable.errors import AudioError, ModelAltered
+from hearable.evaluation import evaluate, save_worst
+from hearable.protocol import Evaluator, Protocol, refused, score
+from hearable.score_plot import plot
+from hearable.scores import Row, aggregate, append_rows, estimate, read_rows, summarise, write_rows
+from hearable.synthesis.recipes import TseRecipe
+from tests import tinykit
+
+SHORT = TseRecipe(samples=12000, enrollment_samples=17000)
+
+
+@pytest.fixture(scope="module")
+def kit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tinykit.make(tmp_path_factory.mktemp("data") / "kit")
+
+
+@pytest.fixture(scope="module")
+def protocol(kit: Path, toy_folder: Path) -> Protocol:
+    return Protocol(kit, "test", str(toy_folder / "toy.onnx"), str(toy_folder / "enroll.onnx"), seed=5, recipe=SHORT)
+
+
+@pytest.fixture(scope="module")
+def evaluator(protocol: Protocol) -> Evaluator:
+    return Evaluator(protocol)
+
+
+@pytest.fixture(scope="module")
+def scores(evaluator: Evaluator, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The scores of five scenes."""
+    path = tmp_path_factory.mktemp("scores") / "scores.csv"
+    evaluate(evaluator, 5, path)
+    return path
+
+
+def row(scene: int = 0, condition: str = "noisy", **values: object) -> Row:
+    facts = {"run": "r", "scene": scene, "condition": condition, "seed": 1, "target": "t", "talkers": 2,
+             "listener": "ball", "place": "head", "sex": "same", "nearest_deg": 10.0, "status": "ok"}  # fmt: skip
+    return Row(**{**facts, **values})  # type: ignore[arg-type]
+
+
+# Scenes
+
+
+def test_a_scene_depends_on_seed_and_number_only(evaluator: Evaluator, protocol: Protocol) -> None:
+    again = Evaluator(protocol)
+    third = again.draw(3)
+    assert [again.draw(n) for n in (0, 3)] == [evaluator.draw(0), evaluator.draw(3)] and evaluator.draw(3) == third
+    assert evaluator.draw(0) != Evaluator(replace(protocol, seed=6)).draw(0)
+
+
+def test_targets_have_an_utterance_to_enroll_with(evaluator: Evaluator) -> None:
+    """Speaker s6 has one utterance: heard as an interferer, never a target."""
+    heard = set()
+    for n in range(60):
+        drawn = evaluator.draw(n)
+        target, enrolled = drawn.mixture.sources[0], drawn.enrollment.sources[0]
+        assert target.name == enrolled.name != "s6"
+        assert not {c.sound for c in target.clips} & {c.sound for c in enrolled.clips}
+        heard |= {s.name for s in drawn.mixture.sources if s.role == "interferer"}
+    assert "s6" in heard
+
+
+def test_enrollment_clips(evaluator: Evaluator) -> None:
+    for n, side in ((0, -20), (1, 20)):
+        drawn = evaluator.draw(n)
+        clips = evaluator.clips(n, drawn)
+        assert list(clips) == ["noisy", "clean", "off-axis"]
+        rest = clips["noisy"] - clips["clean"]
+        expected = round(-5 * np.sin(np.radians(side))) * -2 / 16000 * 1e6
+        assert metrics.itd_us(clips["clean"], 16000) == pytest.approx(0, abs=20)
+        # The room's noisy tail and the refined peak: a third of a sample.
+        assert metrics.itd_us(clips["off-axis"] - rest, 16000) == pytest.approx(expected, abs=20)
+
+
+# Scores of a scene
+
+
+def test_score_of_a_known_output(evaluator: Evaluator) -> None:
+    scene = evaluator.draw(0).mixture
+    rendered = evaluator.render(scene)
+    target, interferer = rendered.images[:2]
+    good = score(target, rendered, scene)
+    assert good["si_sdri_db"] > 80 and good["delta_ild_db"] == good["delta_itd_us"] == 0 and not good["confused"]
+    wrong = score(interferer, rendered, scene)
+    assert wrong["confused"] and wrong["si_sdri_db"] < 0
+    same = score(rendered.mixture, rendered, scene)
+    assert same["si_sdri_db"] == same["snri_db"] == 0 and not same["confused"]
+    half = score((0.5 * target).astype(np.float32), rendered, scene)
+    assert half["si_sdri_db"] > 80  # the level does not count here, but it does in SNR: 6 dB
+    assert half["snri_db"] + np.mean(metrics.snr(rendered.mixture, target)) == pytest.approx(6.02, abs=0.01)
+    assert refused(rendered)["input_si_sdr_db"] == good["input_si_sdr_db"]
+
+
+def test_rows_of_a_scene(evaluator: Evaluator) -> None:
+    first, second = evaluator.rows(0), evaluator.rows(1)
+    assert [r.condition for r in first] == ["noisy", "clean", "off-axis", "absent"]
+    assert [r.condition for r in second] == ["noisy", "clean", "off-axis"]
+    assert {r.run for r in first + second} == {evaluator.run}
+    mixture = evaluator.draw(0).mixture
+    assert (first[0].seed, first[0].target, first[0].listener) == (
+        mixture.seed,
+        mixture.sources[0].name,
+        mixture.listener,
+    )
+    assert first[0].place == ("head" if mixture.listener == "ball" else "hall")
+    # The toy model is little more than a gain.
+    gain = evaluator.model.condition(evaluator.profile(evaluator.clips(0, evaluator.draw(0))["noisy"]))[0]
+    assert first[3].leak_db == pytest.approx(20 * np.log10(gain), abs=0.5) and first[3].si_sdri_db is None
+    assert all(r.leak_db is None and r.si_sdri_db is not None for r in first[:3])
+
+
+def test_a_refused_clip_counts_as_no_improvement(protocol: Protocol) -> None:
+    silent = Evaluator(replace(protocol, recipe=replace(SHORT, reference_db=(-130.0, -130.0))))
+    rows = silent.rows(0)
+    assert [r.status for r in rows] == ["failed"] * 4
+    assert all(r.si_sdri_db == 0 and r.confused is False and r.delta_ild_db is None for r in rows[:3])
+    assert rows[3].leak_db is None
+    summary = summarise(rows)
+    assert summary["enrollment"]["noisy"]["failed"] == 1 and "absent" not in summary
+
+
+def test_too_few_speakers(tmp_path: Path, protocol: Protocol) -> None:
+    with pytest.raises(AudioError, match="at least 6 speakers in split 'test'.*found 5"):
+        Evaluator(replace(protocol, data=tinykit.make(tmp_path / "kit", speakers=5)))
+
+
+# The file of scores
+
+
+def test_rows_go_through_the_file(tmp_path: Path) -> None:
+    rows = [row(0, si_sdri_db=1.25, confused=True), row(1, "absent", leak_db=-12.5, nearest_deg=None)]
+    write_rows(tmp_path / "s.csv", rows[:1])
+    append_rows(tmp_path / "s.csv", rows[1:])
+    assert read_rows(tmp_path / "s.csv", "r") == rows
+    assert read_rows(tmp_path / "none.csv", "r") == []
+    with pytest.raises(AudioError, match="expected scores of run q, found r"):
+        read_rows(tmp_path / "s.csv", "q")
+    (tmp_path / "s.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(AudioError, match="expected scores, found something else"):
+        read_rows(tmp_path / "s.csv", "r")
+
+
+def test_resuming_gives_the_same_file(evaluator: Evaluator, scores: Path, tmp_path: Path) -> None:
+    whole = scores.read_text()
+    lines = whole.splitlines(keepends=True)
+    path = tmp_path / "scores.csv"
+    # Killed within scene 2: one of its rows is there, the next is torn.
+    path.write_text("".join(lines[:9]) + lines[9][:40])
+    done: list[int] = []
+    rows = evaluate(evaluator, 5, path, done=done.append)
+    assert done == [2, 3, 4, 5]
+    assert path.read_text() == whole and rows == read_rows(scores, evaluator.run)
+    # Nothing is left to do, and fewer scenes lose nothing.
+    assert [r.scene for r in evaluate(evaluator, 1, path)] == [0] * 4
+    assert path.read_text() == whole
+
+
+def test_rows_of_another_run_are_not_mixed_in(protocol: Protocol, scores: Path) -> None:
+    before = scores.read_text()
+    with pytest.raises(AudioError, match="choose another folder"):
+        evaluate(Evaluator(replace(protocol, seed=6)), 5, scores)
+    assert scores.read_text() == before
+
+
+def test_workers_give_identical_scores(evaluator: Evaluator, scores: Path, tmp_path: Path) -> None:
+    evaluate(evaluator, 5, tmp_path / "scores.csv", workers=2)
+    assert (tmp_path / "scores.csv").read_text() == scores.read_text()
+
+
+def test_model_replaced_meanwhile(evaluator: Evaluator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluation, "_compute", lambda *_: iter([[row()]]))
+    with pytest.raises(ModelAltered, match="changed during the evaluation"):
+        evaluate(evaluator, 1, tmp_path / "scores.csv")
+
+
+# The summary
+
+
+def test_aggregate_by_hand() -> None:
+    rows = [
+        row(0, si_sdri_db=-2.0, snri_db=1.0, confused=True, delta_ild_db=1.0, status="warned"),
+        row(1, si_sdri_db=4.0, snri_db=2.0, confused=False, delta_ild_db=3.0),
+        row(2, si_sdri_db=10.0, snri_db=6.0, confused=False, delta_ild_db=2.0),
+        row(3, si_sdri_db=0.0, snri_db=0.0, confused=False, status="failed"),
+    ]
+    found = aggregate(rows)
+    assert (found["scenes"], found["warned"], found["failed"]) == (4, 1, 1)
+    assert [found["si_sdri_db"][s]["value"] for s in ("mean", "median", "below_0")] == [3.0, 2.0, 0.25]
+    assert found["snri_db"]["mean"]["value"] == 2.25
+    assert found["confused"]["mean"]["value"] == 0.25
+    assert found["delta_ild_db"]["mean"]["value"] == 2.0  # the failed scene has none
+    assert "delta_itd_us" not in found
+
+
+def test_interval() -> None:
+    values = np.random.default_rng(1).normal(5.0, 2.0, 400).tolist()
+    mean = estimate(values, lambda v: v.mean(-1))
+    assert mean == estimate(values, lambda v: v.mean(-1))
+    # The normal interval: 1.96 standard errors to each side.
+    half = 1.96 * np.std(values) / 20
+    assert mean["low"] == pytest.approx(mean["value"] - half, abs=0.05)
+    assert mean["high"] == pytest.approx(mean["value"] + half, abs=0.05)
+
+
+def test_summary_by_condition_and_group() -> None:
+    rows = [row(n, talkers=2 + n % 2, si_sdri_db=float(n)) for n in range(4)]
+    rows += [row(n, "clean", si_sdri_db=10.0 + n, place="hall") for n in range(2)]
+    rows += [row(n, "absent", leak_db=leak) for n, leak in enumerate((-30.0, -20.0, -6.0))]
+    summary = summarise(rows)
+    noisy, clean = summary["enrollment"]["noisy"], summary["enrollment"]["clean"]
+    assert list(summary["enrollment"]) == ["noisy", "clean"]
+    assert noisy["by"]["talkers"]["2"]["si_sdri_db"]["mean"]["value"] == 1.0
+    assert noisy["by"]["talkers"]["3"]["si_sdri_db"]["mean"]["value"] == 2.0
+    assert list(clean["by"]["place"]) == ["hall"] and clean["si_sdri_db"]["median"]["value"] == 10.5
+    assert summary["absent"]["leak_db"]["median"]["value"] == -20.0
+    assert summary["absent"]["kept_quiet"]["value"] == pytest.approx(2 / 3, abs=1e-4)
+    assert summarise([]) == {"enrollment": {}}
+
+
+# What is written
+
+
+def test_plot(evaluator: Evaluator, scores: Path, tmp_path: Path) -> None:
+    rows = read_rows(scores, evaluator.run)
+    plot(rows, summarise(rows), tmp_path / "scores.png")
+    assert (tmp_path / "scores.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_worst_scenes_are_saved(evaluator: Evaluator, scores: Path, tmp_path: Path) -> None:
+    rows = read_rows(scores, evaluator.run)
+    folders = save_worst(evaluator, rows, 2, tmp_path)
+    noisy = sorted((r for r in rows if r.condition == "noisy"), key=lambda r: r.si_sdri_db)
+    assert [f.name for f in folders] == [f"scene-{r.scene:04d}" for r in noisy[:2]]
+    sounds = {f.stem: soundfile.read(f, dtype="float32")[0].T for f in folders[0].glob("*.wav")}
+    assert set(sounds) == {"mixture", "enrollment", "target", "output"}
+    improvement = metrics.si_sdr_improvement(sounds["output"], sounds["mixture"], sounds["target"])
+    assert improvement == pytest.approx(noisy[0].si_sdri_db, abs=0.01)
+
+
+def test_command(kit: Path, toy_folder: Path, tmp_path: Path) -> None:
+    app = typer.Typer()
+    app.command()(evaluate_command)
+    out = tmp_path / "deep" / "out"
+    models = ["--model", str(toy_folder / "toy.onnx"), "--enroller", str(toy_folder / "enroll.onnx")]
+    arguments = ["--data", str(kit), "--scenes", "2", "--out", str(out), *models]
+    shown = CliRunner().invoke(app, arguments, env={"COLUMNS": "160"})
+    assert shown.exit_code == 0, shown.output
+    assert "toy on test, 2 scenes, seed 0" in shown.stdout and "Target absent" in shown.stdout
+    assert sorted(f.name for f in out.iterdir()) == ["scores.csv", "scores.png", "summary.json"]
+    as_json = CliRunner().invoke(app, [*arguments, "--json"])
+    summary = json.loads(as_json.stdout)
+    assert summary == json.loads((out / "summary.json").read_text())
+    assert summary["scenes"] == 2 and summary["enrollment"]["noisy"]["scenes"] == 2
+    assert str(kit) not in json.dumps(summary) and str(toy_folder) not in json.dumps(summary)

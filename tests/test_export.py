@@ -1,0 +1,70 @@
+"""Export: the graph equals the network, says what it is, and a wrong graph is noticed."""
+
+import importlib.util
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("onnx")
+
+from export.card import write_card, write_sums  # noqa: E402
+from export.to_onnx import export_enroller, export_extractor  # noqa: E402
+from export.verify import VerificationError, verify_enroller, verify_extractor  # noqa: E402
+from hearable.checkpoints import published_hashes, verify_hash  # noqa: E402
+from hearable.session import open_pair  # noqa: E402
+from training.network import Extractor, ExtractorConfig  # noqa: E402
+
+SMALL = ExtractorConfig(channels=16, blocks=2, conditioned_from=1, mixing_groups=4)
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    torch.manual_seed(0)
+    network = Extractor(SMALL)
+    path, _ = export_extractor(network, "small", "space-1", tmp_path_factory.mktemp("models"))
+    return network, path
+
+
+def test_graph_equals_network(exported):
+    network, path = exported
+    assert all(difference <= 1e-4 for difference in verify_extractor(network, path, chunks=60).values())
+
+
+def test_another_network_is_noticed(exported):
+    _, path = exported
+    torch.manual_seed(1)
+    with pytest.raises(VerificationError):
+        verify_extractor(Extractor(SMALL), path, chunks=4)
+
+
+def test_contract_is_in_the_metadata(exported):
+    network, path = exported
+    spec = open_pair(path)[0].spec
+    assert (spec.sample_rate_hz, spec.chunk_samples, spec.lookahead_samples, spec.latency_samples) == (
+        16000,
+        128,
+        64,
+        192,
+    )
+    assert spec.parameters == sum(p.numel() for p in network.parameters())
+    assert {s.name for s in spec.states} == set(network.initial_state(1))
+    assert spec.macs_per_chunk > 2 * 512 * 512  # at least the DFT of both ears
+
+
+def test_card_and_hashes(exported):
+    _, path = exported
+    card = write_card(path, "one line of history", {"onnx": 1e-7})
+    assert "one line of history" in card.read_text()
+    write_sums(path.parent)
+    assert set(published_hashes(path.parent)) == {"small.onnx", "small.conditioner.onnx"}
+    verify_hash(path)
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("resemblyzer"), reason="pip install --no-deps resemblyzer")
+def test_enroller_equals_network_at_any_length(tmp_path):
+    from training.enroller import Enroller
+
+    torch.manual_seed(0)
+    network = Enroller(hidden=16)
+    path = export_enroller(network, "enroll", "space-1", tmp_path)
+    assert verify_enroller(network, path)["onnx"] <= 1e-4

@@ -1,0 +1,58 @@
+"""The fused C++ kernels against plain torch, values and gradients."""
+
+import shutil
+
+import pytest
+
+torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.skipif(not (shutil.which("g++") and shutil.which("ninja")), reason="needs g++ and ninja")
+
+from training import fused  # noqa: E402
+
+TIME, BATCH, BANDS, CHANNELS = 9, 2, 5, 48
+
+
+class Fixed:
+    """A tensor that gets no gradient."""
+
+    def __init__(self, tensor):
+        self.tensor = tensor
+
+
+CASES = {
+    "gated_scan": lambda dtype: (
+        torch.randn(TIME, BATCH, BANDS, 3 * CHANNELS).to(dtype),
+        torch.randn(BATCH, BANDS, CHANNELS),
+    ),
+    "norm_film": lambda dtype: (
+        torch.randn(TIME, BATCH, BANDS, CHANNELS),
+        torch.randn(BATCH, CHANNELS),
+        torch.randn(BATCH, CHANNELS),
+        dtype == torch.bfloat16,
+    ),
+    "apply_filters": lambda dtype: (
+        Fixed(torch.randn(TIME, BATCH, 2, 2, 40)),
+        torch.randn(TIME, BATCH, 40, 8).to(dtype),
+    ),
+    "mix_bands": lambda dtype: (torch.randn(TIME, BATCH, BANDS, 2 * CHANNELS).to(dtype), torch.randn(8, BANDS, BANDS)),
+}
+
+
+def values_and_gradients(function, arguments):
+    leaves = [a.clone().requires_grad_() if isinstance(a, torch.Tensor) else a for a in arguments]
+    outputs = function(*(a.tensor if isinstance(a, Fixed) else a for a in leaves))
+    outputs = outputs if isinstance(outputs, tuple) else (outputs,)
+    generator = torch.Generator().manual_seed(1)
+    sum((o.float() * torch.randn(o.shape, generator=generator)).sum() for o in outputs).backward()
+    return [o.detach().float() for o in outputs] + [a.grad.float() for a in leaves if isinstance(a, torch.Tensor)]
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(("dtype", "bound"), [(torch.float32, 2e-6), (torch.bfloat16, 2e-2)])
+def test_fused_equals_reference(name, dtype, bound):
+    torch.manual_seed(0)
+    arguments = CASES[name](dtype)
+    found = values_and_gradients(getattr(fused.FUSED, name), arguments)
+    expected = values_and_gradients(getattr(fused.REFERENCE, name), arguments)
+    for f, e in zip(found, expected, strict=True):
+        assert (f - e).abs().max() <= bound * e.abs().max()

@@ -1,0 +1,225 @@
+"""Preparing a corpus, drawing examples, training and resuming, on a tiny data kit made here."""
+
+import csv
+import dataclasses
+import importlib.util
+import shutil
+
+import numpy as np
+import pytest
+import soundfile
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("lightning")
+pytestmark = pytest.mark.skipif(not (shutil.which("g++") and shutil.which("ninja")), reason="needs g++ and ninja")
+
+from hearable.synthesis.recipes import TseRecipe  # noqa: E402
+from training import corpus  # noqa: E402
+from training.data import VOICES, Curriculum, ExtractionScenes  # noqa: E402
+from training.losses import negative_snr_db, separation_loss, si_sdr_db  # noqa: E402
+from training.network import ExtractorConfig  # noqa: E402
+from training.optim import orthogonalise  # noqa: E402
+from training.presets import ExtractorPreset, VoicePreset  # noqa: E402
+from training.tasks import schedule  # noqa: E402
+from training.train import RECOGNITION, build, load_weights, run  # noqa: E402
+
+RATE = 16000
+RECIPE = TseRecipe(samples=2048, enrollment_samples=2048, talkers=(2,))
+NETWORK = ExtractorConfig(
+    channels=16, blocks=2, conditioned_from=1, mixing_groups=4, bottleneck=8, voice_channels=8, voice_layers=1, key=4
+)
+PRESET = ExtractorPreset(
+    network=NETWORK,
+    recipe=RECIPE,
+    speeds=(1.0,),
+    batch=1,
+    ramp=4,
+    warmup=1,
+    steps=4,
+    separation_updates=1,
+    validation_samples=2048,
+    validation_scenes=2,
+)
+
+
+def write_manifest(folder, rows):
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "manifest.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def write_responses(path, taps, key):
+    azimuth = np.arange(0, 360, 30, dtype=np.float32)
+    responses = np.zeros((len(azimuth), 2, taps), np.int16)
+    lag = np.round(8 * np.sin(np.radians(azimuth))).astype(int)
+    for i, d in enumerate(lag):
+        responses[i, 0, 8 + max(0, -d)] = responses[i, 1, 8 + max(0, d)] = 20000
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(
+        path, **{key: responses, "scale": np.float32(5e-5), "azimuth": azimuth, "elevation": 0 * azimuth, "fs": 16000}
+    )
+
+
+def fake_embedding(speech):
+    """Band levels of a sound: enough to tell two of the test's voices apart."""
+    spectrum = np.abs(np.fft.rfft(speech, 510))[:256]
+    return (spectrum + 0.1).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def kit(tmp_path_factory):
+    root = tmp_path_factory.mktemp("kit")
+    rng = np.random.default_rng(0)
+    speech, noise, heads, rooms = [], [], [], []
+    for split in ("train", "val", "test", "interferer"):
+        for speaker in range(6):
+            for n in range(2):
+                path = f"{split}/s{speaker}-{n}.wav"
+                (root / "speech" / split).mkdir(parents=True, exist_ok=True)
+                sound = np.convolve(rng.standard_normal(2 * RATE), rng.standard_normal(9), "same") * 0.02
+                soundfile.write(root / "speech" / path, sound, RATE)
+                speech.append(
+                    {"path": path, "speaker": f"{split}{speaker}", "split": split, "gender": "?", "licence": "CC0-1.0"}
+                )
+        (root / "noise" / split).mkdir(parents=True, exist_ok=True)
+        soundfile.write(root / "noise" / split / "n.wav", rng.standard_normal(RATE) * 0.02, RATE)
+        noise.append({"path": f"noise/{split}/n.wav", "split": split, "licence": "CC0"})
+        write_responses(root / "hrtf" / f"head_{split}.npz", 32, "hrir_q")
+        heads.append({"path": f"hrtf/head_{split}.npz", "split": split, "licence": "CC0"})
+        write_responses(root / "brir" / f"room_{split}.npz", 64, "brir_q")
+        rooms.append({"path": f"brir/room_{split}.npz", "split": split, "licence": "CC0"})
+    speech.append({**speech[0], "path": "missing.wav", "speaker": "gpl", "licence": "GPL-2.0"})
+    for name, rows in (("speech", speech), ("noise", noise), ("hrtf", heads), ("brir", rooms)):
+        write_manifest(root / name, rows)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(corpus, "embed_many", lambda utterances: np.stack([fake_embedding(u) for u in utterances]))
+        patch.setattr(corpus, "SPEEDS", {s: (1.0,) for s in ("train", "val", "test", "interferer")})
+        corpus.prepare(root, root / "cache")
+    return root
+
+
+@pytest.fixture(scope="module")
+def scenes(kit):
+    sounds, material = corpus.load_material(kit, kit / "cache", "train", (1.0,))
+    return ExtractionScenes(sounds, material, Curriculum(RECIPE, 4), absent=0.0)
+
+
+def test_licences_that_weights_should_not_inherit_are_left_out(scenes):
+    assert "gpl" not in scenes.sounds.speakers
+    assert len(scenes.sounds.speakers) == 6
+
+
+def test_a_scene_gives_each_talker_in_turn(scenes):
+    (mixture, first, a, *_), (again, second, b, *_) = scenes.examples(3)
+    np.testing.assert_array_equal(mixture, again)
+    assert np.abs(first - second).max() > 0
+    assert np.abs(a - b).max() > 0
+    assert np.linalg.norm(a) == pytest.approx(1, abs=1e-5)
+
+
+def test_a_scene_depends_on_its_number_alone(scenes):
+    for one, other in zip(scenes.examples(7), scenes.examples(7), strict=True):
+        for x, y in zip(one, other, strict=True):
+            np.testing.assert_array_equal(x, y)
+
+
+def test_an_absent_speaker_gives_silence(kit, scenes):
+    silent = ExtractionScenes(scenes.sounds, scenes.material, scenes.curriculum, absent=1.0)
+    for mixture, target, *_ in silent.examples(0):
+        assert np.abs(target).max() == 0 < np.abs(mixture).max()
+
+
+def test_voices_are_the_loudest_sources_and_the_target_is_known_among_them(kit, scenes):
+    *_, voices, number = next(scenes.examples(2))
+    assert voices.shape == (VOICES, 2, RECIPE.samples)
+    mixture, target, *_ = next(scenes.examples(2))
+    np.testing.assert_array_equal(voices[number], target)
+    # Two talkers and all noise: together the whole mixture.
+    np.testing.assert_allclose(voices.sum(0), mixture, atol=1e-6)
+    three = Curriculum(dataclasses.replace(RECIPE, talkers=(3,)), 0)
+    scene = ExtractionScenes(scenes.sounds, scenes.material, three, absent=0.0)
+    mixture, *_, voices, _ = next(scene.examples(2))
+    assert np.abs(mixture - voices.sum(0)).max() > 1e-4 * np.abs(mixture).max()
+
+
+def test_ranks_see_different_scenes(scenes):
+    firsts = []
+    for rank in range(2):
+        part = ExtractionScenes(scenes.sounds, scenes.material, scenes.curriculum, rank=rank, world=2)
+        firsts.append(next(iter(part))[0])
+    assert np.abs(firsts[0] - firsts[1]).max() > 0
+
+
+def test_train_then_resume(kit, tmp_path):
+    run(PRESET, "tiny", kit, kit / "cache", tmp_path, 1, validate_every=2)
+    first = (tmp_path / "tiny" / "weights.safetensors").read_bytes()
+    assert (tmp_path / "tiny" / "last.ckpt").exists()
+    run(dataclasses.replace(PRESET, steps=6), "tiny", kit, kit / "cache", tmp_path, 1, validate_every=2)
+    checkpoint = torch.load(tmp_path / "tiny" / "last.ckpt", weights_only=False)
+    assert checkpoint["updates"] == 6
+    assert (tmp_path / "tiny" / "weights.safetensors").read_bytes() != first
+
+
+def test_recognition_is_trained_first_and_taken_over(kit, tmp_path):
+    voice = VoicePreset(network=NETWORK, recipe=RECIPE, speeds=(1.0,), batch=4, warmup=1, steps=3, validation_scenes=4)
+    run(voice, "voice", kit, kit / "cache", tmp_path, 1, validate_every=3)
+    trained = tmp_path / "voice" / "weights.safetensors"
+    task = build(PRESET, kit / "cache")
+    before = {name: value.clone() for name, value in task.network.state_dict().items()}
+    load_weights(task.network, trained, RECOGNITION)
+    changed = {name for name, value in task.network.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed
+    assert all(name.startswith(RECOGNITION) for name in changed)
+
+
+def test_separation_loss_finds_the_order():
+    torch.manual_seed(0)
+    talkers = torch.randn(2, 3, 2, 500)
+    orders = torch.tensor([[2, 0, 1], [0, 2, 1]])
+    voices = torch.stack([t[o.argsort()] for t, o in zip(talkers, orders, strict=True)])
+    loss, order = separation_loss(voices + 0.1 * torch.randn(voices.shape), talkers, talkers.sum(1))
+    assert order.tolist() == orders.tolist()
+    assert float(loss) == pytest.approx(-20, abs=0.5)
+
+
+def test_loss_is_the_negative_snr():
+    target = torch.randn(1, 2, 1000)
+    noisy = target + 0.1 * torch.randn(1, 2, 1000)
+    expected = -10 * torch.log10(target.square().sum() / (noisy - target).square().sum())
+    assert negative_snr_db(noisy, target, target, ceiling_db=90)[0] == pytest.approx(float(expected), abs=1e-3)
+    # Silence wanted: the loss is the level of the output against the mixture.
+    mixture = torch.randn(1, 2, 1000)
+    leak = negative_snr_db(0.1 * mixture, torch.zeros_like(mixture), mixture, ceiling_db=90)
+    assert leak[0] == pytest.approx(-20, abs=0.01)
+
+
+def test_si_sdr_equals_torchmetrics():
+    metrics = pytest.importorskip("torchmetrics.functional.audio")
+    target, estimate = torch.randn(3, 2, 800), torch.randn(3, 2, 800)
+    expected = metrics.scale_invariant_signal_distortion_ratio(estimate, target, zero_mean=True)
+    torch.testing.assert_close(si_sdr_db(estimate, target), expected, atol=1e-3, rtol=0)
+
+
+def test_orthogonalise_brings_singular_values_near_one():
+    for shape in ((3, 20, 8), (8, 20), (44, 16)):
+        values = torch.linalg.svdvals(orthogonalise(torch.randn(shape)))
+        assert 0.3 < values.min() and values.max() < 1.4
+
+
+def test_schedule():
+    assert schedule(0, 10, 100, 0.25) == pytest.approx(0.1)
+    assert schedule(50, 10, 100, 0.25) == 1.0
+    assert schedule(100, 10, 100, 0.25) == 0.0
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("resemblyzer"), reason="pip install --no-deps resemblyzer")
+def test_the_student_is_no_part_of_its_teacher():
+    from training.enroller import Enroller
+    from training.teacher import load_ge2e
+
+    with torch.no_grad():
+        Enroller().encoder.weight_ih_l0.add_(1.0)
+    student = Enroller()
+    torch.testing.assert_close(student.encoder.weight_ih_l0, load_ge2e().lstm.weight_ih_l0)

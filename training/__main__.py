@@ -1,0 +1,93 @@
+"""``python -m training``: prepare the corpus, train the networks."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+import typer
+
+from training.corpus import prepare
+from training.presets import ENROLLERS, EXTRACTORS, VOICES, EnrollerPreset, ExtractorPreset, VoicePreset
+from training.train import run
+
+Preset = TypeVar("Preset", ExtractorPreset, VoicePreset, EnrollerPreset)
+
+app = typer.Typer(help="Prepare the corpus and train the networks.", no_args_is_help=True)
+
+Data = Annotated[Path, typer.Option(help="Data kit: speech/, noise/, hrtf/, brir/ with their manifests.")]
+Cache = Annotated[Path, typer.Option(help="Where the decoded corpus lies.")]
+Runs = Annotated[Path, typer.Option(help="Folder of all runs.")]
+Name = Annotated[str | None, typer.Option(help="Name of the run; the same name resumes it. Default: the preset's.")]
+Processes = Annotated[int, typer.Option(help="One-thread processes that average their gradients.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", help="A setting of the preset, as steps=5000 or learning_rate=1e-3.")
+]
+Start = Annotated[Path | None, typer.Option(help="Weights (safetensors) to start a new run from.")]
+
+
+def changed(preset: Preset, settings: list[str] | None) -> Preset:
+    """The preset with some numbers changed."""
+    pairs = dict(setting.split("=", 1) for setting in settings or [])
+    known = {f.name: f.type for f in dataclasses.fields(preset) if f.type in ("int", "float", "bool")}
+    if unknown := pairs.keys() - known.keys():
+        raise typer.BadParameter(f"{', '.join(sorted(unknown))}: expected one of {', '.join(known)}")
+    read = {"int": int, "float": float, "bool": lambda value: value == "true"}
+    values = {key: read[str(known[key])](value) for key, value in pairs.items()}
+    return dataclasses.replace(preset, **values)
+
+
+@app.command("prepare")
+def prepare_command(data: Data = Path("data"), cache: Cache = Path("runs/cache")) -> None:
+    """Decode speech and noise once, with the teacher's embeddings. Goes on where it stopped."""
+    prepare(data, cache)
+
+
+@app.command()
+def extractor(
+    preset: str = "base",
+    data: Data = Path("data"),
+    cache: Cache = Path("runs/cache"),
+    runs: Runs = Path("runs"),
+    name: Name = None,
+    processes: Processes = 1,
+    settings: Settings = None,
+    start: Start = None,
+    voice: Annotated[Path | None, typer.Option(help="Weights whose recognition a new run starts from.")] = None,
+) -> None:
+    """Train an extraction network."""
+    run(changed(EXTRACTORS[preset], settings), name or preset, data, cache, runs, processes, start, voice)
+
+
+@app.command()
+def voice(
+    preset: str = "voice",
+    data: Data = Path("data"),
+    cache: Cache = Path("runs/cache"),
+    runs: Runs = Path("runs"),
+    name: Name = None,
+    processes: Processes = 1,
+    settings: Settings = None,
+    start: Start = None,
+) -> None:
+    """Train the recognition of an extraction network on single voices, to start `extractor` from."""
+    run(changed(VOICES[preset], settings), name or preset, data, cache, runs, processes, start)
+
+
+@app.command()
+def enroller(
+    preset: str = "enroll",
+    data: Data = Path("data"),
+    cache: Cache = Path("runs/cache"),
+    runs: Runs = Path("runs"),
+    name: Name = None,
+    processes: Processes = 1,
+    settings: Settings = None,
+    start: Start = None,
+) -> None:
+    """Train the enrollment network."""
+    run(changed(ENROLLERS[preset], settings), name or preset, data, cache, runs, processes, start)
+
+
+app()

@@ -1,0 +1,160 @@
+"""Speech and noise, decoded once into memory-mapped arrays with the teacher's embeddings beside them.
+
+Decoding Opus costs more than rendering a scene; a memory map costs nothing and is shared by the training processes.
+Each training utterance is stored at three speeds: a changed speed moves pitch and formants together, so it counts as
+another speaker with embeddings of its own.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+import soxr
+import torch
+from numpy.typing import NDArray
+from rich.progress import track
+
+from hearable.synthesis.hrir import HrirSet, load_npz
+from hearable.synthesis.recipes import Material, Sound
+from training.teacher import SAMPLE_RATE, embed_many
+
+# Licences that a model's weights should not inherit.
+EXCLUDED_LICENCES = ("GPL", "CC-BY-SA", "CC BY-SA")
+SPEEDS = {"train": (1.0, 0.9, 1.1), "val": (1.0,), "test": (1.0,), "interferer": (1.0,)}
+
+
+def _read(path: Path, speed: float) -> NDArray[np.int16]:
+    audio, rate = soundfile.read(path, dtype="float32")
+    if audio.ndim == 2:
+        audio = audio.mean(1)
+    if rate != SAMPLE_RATE or speed != 1.0:
+        audio = soxr.resample(audio, rate * speed, SAMPLE_RATE)
+    return (np.clip(audio, -1, 1) * 32767).astype(np.int16)
+
+
+def _rows(manifest: Path, split: str) -> list[dict[str, str]]:
+    with manifest.open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["split"] == split]
+    if split == "train":
+        rows = [r for r in rows if not any(word in r["licence"] for word in EXCLUDED_LICENCES)]
+    return rows
+
+
+def prepare_speech(data: Path, cache: Path, split: str) -> None:
+    """Decode one split of ``data/speech`` into ``cache``; a finished split and speed is not made again."""
+    for speed in SPEEDS[split]:
+        stem = f"speech-{split}-{speed}"
+        if (cache / f"{stem}.json").exists():
+            continue
+        pieces: list[NDArray[np.int16]] = []
+        index: list[dict[str, Any]] = []
+        offset = 0
+        for row in track(_rows(data / "speech" / "manifest.csv", split), f"{split} x{speed}"):
+            audio = _read(data / "speech" / row["path"], speed)
+            speaker = row["speaker"] if speed == 1.0 else f"{row['speaker']}@{speed}"
+            index.append({"speaker": speaker, "gender": row["gender"], "offset": offset, "samples": len(audio)})
+            pieces.append(audio)
+            offset += len(audio)
+        np.save(cache / f"{stem}.npy", np.concatenate(pieces))
+        groups = [pieces[i : i + 64] for i in range(0, len(pieces), 64)]
+        embeddings = [embed_many([p.astype(np.float32) / 32768 for p in g]) for g in track(groups, "embeddings")]
+        np.save(cache / f"{stem}.embeddings.npy", np.concatenate(embeddings))
+        # The index is written last: its presence says that the rest is whole.
+        temporary = cache / f"{stem}.tmp"
+        temporary.write_text(json.dumps(index))
+        temporary.rename(cache / f"{stem}.json")
+
+
+def prepare_noise(data: Path, cache: Path, split: str) -> None:
+    """Decode one split of ``data/noise``, channels averaged."""
+    stem = f"noise-{split}"
+    if (cache / f"{stem}.json").exists():
+        return
+    pieces = [
+        _read(data / "noise" / r["path"].removeprefix("noise/"), 1.0)
+        for r in _rows(data / "noise" / "manifest.csv", split)
+    ]
+    np.save(cache / f"{stem}.npy", np.concatenate(pieces))
+    (cache / f"{stem}.json").write_text(json.dumps([len(p) for p in pieces]))
+
+
+class CachedSounds:
+    """The prepared arrays of one split as a sound bank, with speakers, noises and embeddings.
+
+    A sound's name is ``<array>/<index>``.
+    """
+
+    def __init__(self, cache: Path, split: str, speeds: tuple[float, ...] | None = None):
+        self.speakers: dict[str, list[Sound]] = {}
+        self.embeddings: dict[str, NDArray[np.float32]] = {}
+        self._arrays: dict[str, NDArray[np.int16]] = {}
+        self._offsets: dict[str, tuple[str, int]] = {}
+        for speed in speeds or SPEEDS[split]:
+            self._add_speech(cache, f"speech-{split}-{speed}")
+        self.noises = self._add_noise(cache, f"noise-{split}")
+        every = np.stack(list(self.embeddings.values()))
+        self._mean = (every / np.linalg.norm(every, axis=1, keepdims=True)).mean(0)
+
+    def _add_speech(self, cache: Path, stem: str) -> None:
+        self._arrays[stem] = np.load(cache / f"{stem}.npy", mmap_mode="r")
+        embeddings = np.load(cache / f"{stem}.embeddings.npy")
+        for i, (entry, embedding) in enumerate(
+            zip(json.loads((cache / f"{stem}.json").read_text()), embeddings, strict=True)
+        ):
+            name = f"{stem}/{i}"
+            self._offsets[name] = (stem, entry["offset"])
+            self.embeddings[name] = embedding
+            self.speakers.setdefault(entry["speaker"], []).append(Sound(name, entry["samples"]))
+
+    def _add_noise(self, cache: Path, stem: str) -> list[Sound]:
+        self._arrays[stem] = np.load(cache / f"{stem}.npy", mmap_mode="r")
+        sounds, offset = [], 0
+        for i, samples in enumerate(json.loads((cache / f"{stem}.json").read_text())):
+            name = f"{stem}/{i}"
+            self._offsets[name] = (stem, offset)
+            sounds.append(Sound(name, samples))
+            offset += samples
+        return sounds
+
+    def likeness(self, a: str, b: str) -> float:
+        """Cosine of two speakers' embeddings, without what all speakers share."""
+        x, y = (self.embeddings[self.speakers[s][0].name] for s in (a, b))
+        x, y = x / np.linalg.norm(x) - self._mean, y / np.linalg.norm(y) - self._mean
+        return float(x @ y / (np.linalg.norm(x) * np.linalg.norm(y)))
+
+    def read(self, sound: str, start: int, samples: int) -> NDArray[np.float32]:
+        """``[samples]`` in -1..1."""
+        stem, offset = self._offsets[sound]
+        return self._arrays[stem][offset + start : offset + start + samples].astype(np.float32) / 32768
+
+
+def load_listeners(data: Path, split: str) -> tuple[dict[str, HrirSet], list[float]]:
+    """The split's heads and rooms; rooms are drawn as often as heads, whatever their numbers."""
+    heads = [load_npz(data / "hrtf" / Path(r["path"]).name) for r in _rows(data / "hrtf" / "manifest.csv", split)]
+    rooms = [load_npz(data / "brir" / Path(r["path"]).name) for r in _rows(data / "brir" / "manifest.csv", split)]
+    weights = [0.5 / len(heads)] * len(heads) + [0.5 / len(rooms)] * len(rooms)
+    return {listener.name: listener for listener in heads + rooms}, weights
+
+
+def load_material(
+    data: Path, cache: Path, split: str, speeds: tuple[float, ...] | None = None
+) -> tuple[CachedSounds, Material]:
+    """Sound bank and material of a split, for `hearable.synthesis.recipes.draw_tse` and `render`."""
+    sounds = CachedSounds(cache, split, speeds)
+    listeners, weights = load_listeners(data, split)
+    return sounds, Material(sounds.speakers, sounds.noises, listeners, weights)
+
+
+def prepare(data: Path, cache: Path) -> None:
+    """Prepare every split of a data kit; what is there already is kept."""
+    torch.set_num_threads(1)
+    cache.mkdir(parents=True, exist_ok=True)
+    for split in SPEEDS:
+        prepare_speech(data, cache, split)
+        if split != "interferer":
+            prepare_noise(data, cache, split)

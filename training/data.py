@@ -1,0 +1,185 @@
+"""Scenes as training examples, rendered on the fly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import IterableDataset
+
+from hearable.synthesis.recipes import Material, TseRecipe, draw_tse
+from hearable.synthesis.render import render
+from hearable.synthesis.scene import Scene
+from training.corpus import CachedSounds
+from training.teacher import embed
+
+Audio = NDArray[np.float32]
+Example: TypeAlias = tuple[Audio, Audio, Audio, Audio, int]
+VOICES = 3  # sources that the network tells apart
+ANECHOIC_TAPS = 512  # 32 ms: a longer response holds a room
+ENROLLMENT_SAMPLES = 48000  # of teacher embeddings averaged for one speaker
+
+
+@dataclass(frozen=True)
+class Curriculum:
+    """Easy scenes first: two unlike voices at one level, without a room and with little noise.
+
+    The share of full scenes rises to one over the first ``ramp`` scenes of a run. Of ``choices`` easy scenes the one
+    with the least alike voices is taken: whom to extract is then plain while the network learns how to.
+    """
+
+    full: TseRecipe
+    ramp: int
+    choices: int = 8
+
+    def draw(self, scene: int, rng: np.random.Generator, material: Material, sounds: CachedSounds) -> Scene:
+        """The mixture of scene number ``scene`` of a run."""
+        if rng.random() * self.ramp <= scene:
+            return draw_tse(int(rng.integers(2**62)), material, self.full).mixture
+        recipe = replace(self.full, talkers=(2,), talker_level_db=(19.0, 21.0), noise_level_db=(-10.0, 5.0))
+        heads = {name: listener for name, listener in material.listeners.items() if listener.taps <= ANECHOIC_TAPS}
+        easy = replace(material, listeners=heads, listener_weights=[1 / len(heads)] * len(heads))
+        drawn = [draw_tse(int(rng.integers(2**62)), easy, recipe).mixture for _ in range(self.choices)]
+        return min(drawn, key=lambda s: sounds.likeness(s.sources[0].name, s.sources[1].name))
+
+
+def teacher_embedding(speaker: str, scene: Scene, sounds: CachedSounds, rng: np.random.Generator) -> Audio:
+    """Unit-norm ``[256]`` of a speaker, from utterances that the scene does not play (if there are others)."""
+    played = {clip.sound for source in scene.sources for clip in source.clips}
+    utterances = [u for u in sounds.speakers[speaker] if u.name not in played] or sounds.speakers[speaker]
+    total, samples = np.zeros(256, np.float32), 0
+    for i in rng.permutation(len(utterances)):
+        total += sounds.embeddings[utterances[i].name] * utterances[i].samples
+        samples += utterances[i].samples
+        if samples >= ENROLLMENT_SAMPLES:
+            break
+    return total / np.linalg.norm(total)
+
+
+class ExtractionScenes(IterableDataset[Example]):
+    """Endless examples for the extraction network.
+
+    An example is: mixture [2, n], target [2, n], teacher embedding [256], images of the three loudest sources
+    [3, 2, n] (the talkers, and all noise together where they are two), which of them is the target (3: none).
+
+    Every scene gives ``targets`` (1 or 2) examples, one for each of its first talkers: the same mixture with another
+    embedding must give another answer. In a share of the examples, ``absent``, the embedding is of somebody who is not
+    there, and the target is silence. Scene ``i`` of rank ``r`` has its own seed, so a run can be taken up where it
+    stopped.
+    """
+
+    def __init__(
+        self,
+        sounds: CachedSounds,
+        material: Material,
+        curriculum: Curriculum,
+        *,
+        seed: int = 0,
+        first: int = 0,
+        rank: int = 0,
+        world: int = 1,
+        targets: int = 2,
+        absent: float = 0.05,
+    ):
+        self.sounds, self.material, self.curriculum = sounds, material, curriculum
+        self.seed, self.first, self.rank, self.world = seed, first, rank, world
+        self.targets, self.absent = targets, absent
+
+    def __iter__(self) -> Iterator[Example]:
+        index = self.first * self.world + self.rank
+        while True:
+            yield from self.examples(index)
+            index += self.world
+
+    def examples(self, index: int) -> Iterator[Example]:
+        """The examples of one scene."""
+        rng = np.random.default_rng([self.seed, index])
+        scene = self.curriculum.draw(index, rng, self.material, self.sounds)
+        rendered = render(scene, self.sounds, self.material.listeners)
+        speakers = [s.name for s in scene.sources if s.role != "noise"]
+        voices = rendered.images[:VOICES].copy()
+        if len(speakers) < VOICES:
+            voices[-1] = rendered.images[VOICES - 1 :].sum(0)
+        for i in range(self.targets):
+            absent = rng.random() < self.absent
+            if absent:
+                other = str(rng.choice([s for s in self.sounds.speakers if s not in speakers]))
+                target = np.zeros_like(rendered.mixture)
+                embedding = teacher_embedding(other, scene, self.sounds, rng)
+            else:
+                target = rendered.images[i]
+                embedding = teacher_embedding(speakers[i], scene, self.sounds, rng)
+            yield rendered.mixture, target, embedding, voices, VOICES if absent else i
+
+
+class Voices(IterableDataset[tuple[Audio, Audio]]):
+    """Endless examples for recognition: one talker's image [2, n], teacher embedding of other utterances [256]."""
+
+    def __init__(
+        self,
+        sounds: CachedSounds,
+        material: Material,
+        recipe: TseRecipe,
+        *,
+        seed: int = 2,
+        first: int = 0,
+        rank: int = 0,
+        world: int = 1,
+    ):
+        self.sounds, self.material, self.recipe = sounds, material, recipe
+        self.seed, self.first, self.rank, self.world = seed, first, rank, world
+
+    def __iter__(self) -> Iterator[tuple[Audio, Audio]]:
+        index = self.first * self.world + self.rank
+        while True:
+            rng = np.random.default_rng([self.seed, index])
+            scene = draw_tse(int(rng.integers(2**62)), self.material, self.recipe).mixture
+            talker = scene.sources[0]
+            image = render(replace(scene, sources=(talker,)), self.sounds, self.material.listeners).mixture
+            yield image, teacher_embedding(talker.name, scene, self.sounds, rng)
+            index += self.world
+
+
+class EnrollmentScenes(IterableDataset[tuple[Audio, Audio, Audio]]):
+    """Endless examples (clip [2, n], frontal talker's image [2, n], teacher embedding of that clip [256])."""
+
+    def __init__(
+        self,
+        sounds: CachedSounds,
+        material: Material,
+        recipe: TseRecipe,
+        *,
+        seed: int = 1,
+        first: int = 0,
+        rank: int = 0,
+        world: int = 1,
+    ):
+        self.sounds, self.material, self.recipe = sounds, material, recipe
+        self.seed, self.first, self.rank, self.world = seed, first, rank, world
+
+    def __iter__(self) -> Iterator[tuple[Audio, Audio, Audio]]:
+        index = self.first * self.world + self.rank
+        while True:
+            yield self.example(index)
+            index += self.world
+
+    def example(self, index: int) -> tuple[Audio, Audio, Audio]:
+        """One enrollment scene."""
+        scene = draw_tse(
+            int(np.random.default_rng([self.seed, index]).integers(2**62)), self.material, self.recipe
+        ).enrollment
+        rendered = render(scene, self.sounds, self.material.listeners)
+        clips = scene.sources[0].clips
+        dry = np.concatenate([self.sounds.read(c.sound, c.start, c.samples) for c in clips])[-scene.samples :]
+        embedding = embed(dry)
+        return rendered.mixture, rendered.images[0], embedding / np.linalg.norm(embedding)
+
+
+def collate(examples: list[tuple[Any, ...]]) -> list[Tensor]:
+    """Stack arrays into tensors."""
+    return [torch.from_numpy(np.stack(column)) for column in zip(*examples, strict=True)]

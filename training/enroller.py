@@ -1,0 +1,108 @@
+"""The enrollment network: a noisy binaural clip, its target straight ahead, to the embedding of the clean voice.
+
+A front end sees, for every mel band and frame, how much of the sound arrives alike at both ears, and keeps that share
+of the mid channel's mel power; the GE2E encoder (Wan et al., ICASSP 2018), started from its pretrained weights,
+turns what is left into the embedding. Both are trained together towards the embedding that the pretrained encoder
+gives the clean utterance (the distillation of *Look Once to Hear*, CHI 2024).
+"""
+
+from __future__ import annotations
+
+import copy
+
+import librosa
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from training.teacher import MELS, SAMPLE_RATE, load_ge2e
+
+WINDOW = 400
+HOP = 160
+EPS = 1e-8
+# Mean mel power of speech at -30 dBFS in the teacher's features: the level that the encoder expects.
+LEVEL = 0.01
+
+
+class Enroller(nn.Module):
+    """``[batch, 2, samples]`` at 16 kHz -> unit-norm embedding ``[batch, 256]``."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, hidden: int = 112):
+        super().__init__()
+        n = torch.arange(WINDOW, dtype=torch.float64)
+        k = torch.arange(WINDOW // 2 + 1, dtype=torch.float64)
+        angle = 2 * torch.pi * n[:, None] * k / WINDOW
+        window = torch.hann_window(WINDOW, dtype=torch.float64)[:, None]
+        dft = (torch.cat([angle.cos(), -angle.sin()], 1) * window).float()
+        self.register_buffer("dft", dft.T[:, None].contiguous(), persistent=False)
+        mel = torch.from_numpy(librosa.filters.mel(sr=SAMPLE_RATE, n_fft=WINDOW, n_mels=MELS).T)
+        self.register_buffer("mel", mel.float(), persistent=False)
+        self.register_buffer("mean", torch.zeros(256))
+        self.register_buffer("deviation", torch.ones(256))
+        self.front = nn.GRU(5 * MELS, hidden, 2, batch_first=True, bidirectional=True)
+        self.mask = nn.Linear(2 * hidden, MELS)
+        # Copies: the teacher must stay what it is while its student is trained.
+        self.encoder = copy.deepcopy(load_ge2e().lstm)
+        self.embed = copy.deepcopy(load_ge2e().linear)
+        self.attention = nn.Linear(2 * hidden, 1)
+
+    def set_statistics(self, embeddings: Tensor) -> None:
+        """Mean and deviation of the training speakers' embeddings ``[utterances, 256]``, for `standardise`."""
+        self.mean.copy_(embeddings.mean(0))
+        self.deviation.copy_(embeddings.std(0).clamp_min(0.25 * float(embeddings.std(0).mean())))
+
+    def standardise(self, embedding: Tensor) -> Tensor:
+        """What tells speakers apart: the embedding without what all of them share."""
+        return (embedding - self.mean) / self.deviation
+
+    def spectrum(self, audio: Tensor) -> tuple[Tensor, Tensor]:
+        """``[..., samples]`` -> real and imaginary parts ``[..., frames, bins]``."""
+        lead = audio.shape[:-1]
+        # A strided convolution, since a clip's number of frames is free in the exported graph.
+        bins = F.conv1d(audio.reshape(-1, 1, audio.shape[-1]), self.dft, stride=HOP, padding=WINDOW // 2)
+        re, im = bins.transpose(1, 2).chunk(2, -1)
+        return re.unflatten(0, lead), im.unflatten(0, lead)
+
+    def mel_power(self, audio: Tensor) -> Tensor:
+        """``[batch, samples]`` -> ``[batch, frames, 40]``."""
+        re, im = self.spectrum(audio)
+        return (re.square() + im.square()) @ self.mel
+
+    def analyse(self, clip: Tensor) -> tuple[Tensor, Tensor]:
+        """Embedding ``[batch, 256]`` and the frontal talker's mel power ``[batch, frames, 40]``."""
+        re, im = self.spectrum(clip)
+        left_re, right_re, left_im, right_im = re[:, 0], re[:, 1], im[:, 0], im[:, 1]
+        left = (left_re.square() + left_im.square()) @ self.mel
+        right = (right_re.square() + right_im.square()) @ self.mel
+        cross_re = (left_re * right_re + left_im * right_im) @ self.mel
+        cross_im = (left_im * right_re - left_re * right_im) @ self.mel
+        mid = (left + right + 2 * cross_re).clamp_min(0) / 4
+        level = mid.mean((1, 2), keepdim=True) + EPS
+        both = (left * right).sqrt() + EPS * level
+        features = torch.cat(
+            [
+                (mid / level + 1e-5).log10(),
+                ((left + right - 2 * cross_re).clamp_min(0) / 4 / level + 1e-5).log10(),
+                cross_re / both,
+                cross_im / both,
+                ((left + EPS * level) / (right + EPS * level)).log10(),
+            ],
+            -1,
+        )
+        hidden, _ = self.front(features)
+        kept = mid * torch.sigmoid(self.mask(hidden))
+        scaled = kept * (LEVEL / (kept.mean((1, 2), keepdim=True) + EPS * level))
+        states, _ = self.encoder(scaled)
+        frames = F.relu(self.embed(states))
+        frames = frames / frames.norm(dim=-1, keepdim=True).clamp_min(1e-6)
+        weight = torch.softmax(self.attention(hidden), 1)
+        return F.normalize((frames * weight).sum(1), dim=-1), kept
+
+    def forward(self, clip: Tensor) -> tuple[Tensor, Tensor]:
+        """One clip ``[2, samples]`` -> embedding ``[256]``, and the share of the energy that was kept, in 0..1."""
+        embedding, kept = self.analyse(clip[None])
+        total = self.mel_power(clip).mean(0)
+        return embedding[0], kept.sum() / (total.sum() + EPS)

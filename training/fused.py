@@ -1,0 +1,191 @@
+"""The network's element-wise work: reference in plain torch, and the same fused in C++ for training.
+
+The recurrence is ``h[t] = f[t] h[t-1] + (1 - f[t]) c[t]``. Its gate depends on the input alone, not on the last state
+(QRNN, Bradbury et al. 2017; minGRU, Feng et al. 2024), so every matrix product of a layer runs over all time steps at
+once and only this scan is sequential.
+
+The fused functions compute in float32 and keep activations in the dtype of their input, so that the matrix products
+between them may run in bfloat16. They are used where gradients are wanted; the references serve one step at a time and
+the export.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils import cpp_extension
+
+
+@functools.cache
+def _kernels() -> ModuleType:
+    flags = ["-O3", "-march=native", "-ffast-math", "-fopenmp-simd", "-std=c++20"]
+    return cpp_extension.load("hearable_fused", [str(Path(__file__).with_suffix(".cpp"))], extra_cflags=flags)
+
+
+def gated_scan_reference(projected: Tensor, initial: Tensor) -> tuple[Tensor, Tensor]:
+    """See `gated_scan`."""
+    candidate, forget, gate = projected.chunk(3, -1)
+    forget = torch.sigmoid(forget)
+    if len(projected) == 1:  # a streaming step: no time axis to take apart, which keeps the exported graph small
+        hidden = candidate + forget * (initial - candidate)
+        return hidden * F.silu(gate), hidden[0]
+    state, states = initial, []
+    for c, f in zip(candidate, forget, strict=True):
+        state = c + f * (state - c)
+        states.append(state)
+    return torch.stack(states) * F.silu(gate), state
+
+
+class _GatedScan(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, projected: Tensor, initial: Tensor) -> tuple[Tensor, Tensor]:
+        y, hidden = _kernels().scan_fw(projected, initial)
+        ctx.save_for_backward(projected, initial, hidden)
+        return y, hidden[-1]
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
+        projected, initial, hidden = ctx.saved_tensors
+        d_projected, d_initial = _kernels().scan_bw(
+            projected, initial, hidden, grads[0].contiguous(), grads[1].contiguous()
+        )
+        return d_projected, d_initial
+
+
+def gated_scan(projected: Tensor, initial: Tensor) -> tuple[Tensor, Tensor]:
+    """Gated linear recurrence over the first axis.
+
+    Args:
+        projected: ``[time, ..., 3 C]``: candidate, forget gate and output gate before their activations.
+        initial: ``[..., C]`` float32, the state before the first step.
+
+    Returns:
+        ``[time, ..., C]``, the gated states, and ``[..., C]``, the last state.
+    """
+    return _GatedScan.apply(projected.contiguous(), initial.contiguous())  # type: ignore[no-any-return, no-untyped-call]
+
+
+def norm_film_reference(x: Tensor, scale: Tensor, shift: Tensor, half: bool = False) -> Tensor:
+    """See `norm_film`."""
+    if len(scale) == 1:  # one operator in the exported graph
+        y = F.layer_norm(x, x.shape[-1:], scale[0], shift[0])
+    else:
+        y = F.layer_norm(x, x.shape[-1:]) * scale[:, None] + shift[:, None]
+    return y.bfloat16() if half else y
+
+
+class _NormFilm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, scale: Tensor, shift: Tensor, half: bool) -> Tensor:
+        y, stats = _kernels().norm_fw(x, scale, shift, x.shape[-2], half)
+        ctx.save_for_backward(x, scale, stats)
+        return y  # type: ignore[no-any-return]
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        x, scale, stats = ctx.saved_tensors
+        return *_kernels().norm_bw(x, scale, stats, grads[0].contiguous(), x.shape[-2]), None
+
+
+def norm_film(x: Tensor, scale: Tensor, shift: Tensor, half: bool = False) -> Tensor:
+    """Layer norm over channels, then a scale and a shift.
+
+    Args:
+        x: ``[time, batch, band, channel]`` float32.
+        scale: ``[batch or 1, channel]``.
+        shift: ``[batch or 1, channel]``.
+        half: return bfloat16.
+    """
+    return _NormFilm.apply(x.contiguous(), scale.contiguous(), shift.contiguous(), half)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def mix_bands_reference(projected: Tensor, mixing: Tensor) -> Tensor:
+    """See `mix_bands`."""
+    *lead, bands, _ = projected.shape
+    groups = len(mixing)
+    value, gate = projected.chunk(2, -1)
+    packed = value.reshape(-1, bands, groups, value.shape[-1] // groups).permute(2, 1, 0, 3)
+    mixed = torch.bmm(mixing.to(value.dtype), packed.reshape(groups, bands, -1)).reshape(packed.shape)
+    return mixed.permute(2, 1, 0, 3).reshape(*lead, bands, -1) * F.silu(gate)
+
+
+class _MixBands(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, projected: Tensor, mixing: Tensor) -> Tensor:
+        y, mixed = _kernels().mix_fw(projected, mixing)
+        ctx.save_for_backward(projected, mixing, mixed)
+        return y  # type: ignore[no-any-return]
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor]:
+        return tuple(_kernels().mix_bw(*ctx.saved_tensors, grads[0].contiguous()))  # type: ignore[return-value]
+
+
+def mix_bands(projected: Tensor, mixing: Tensor) -> Tensor:
+    """Mix the value of all bands with a matrix for each group of channels, then gate it.
+
+    Args:
+        projected: ``[..., band, 2 C]``: value, and gate before its activation.
+        mixing: ``[groups, band, band]``.
+
+    Returns:
+        ``[..., band, C]``.
+    """
+    return _MixBands.apply(projected.contiguous(), mixing.contiguous())  # type: ignore[no-any-return, no-untyped-call]
+
+
+def apply_filters_reference(spectrum: Tensor, filters: Tensor) -> Tensor:
+    """See `apply_filters`."""
+    f = filters.float().permute(0, 1, 3, 2).unflatten(2, (2, 2, 2))  # [time, batch, out, in, re/im, bin]
+    re, im = spectrum[:, :, None, :, 0], spectrum[:, :, None, :, 1]
+    f_re, f_im = f[:, :, :, :, 0], f[:, :, :, :, 1]
+    out_re = (f_re * re - f_im * im).sum(3)
+    out_im = (f_re * im + f_im * re).sum(3)
+    return torch.stack([out_re, out_im], 3)
+
+
+class _ApplyFilters(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, spectrum: Tensor, filters: Tensor) -> Tensor:
+        ctx.save_for_backward(spectrum, filters)
+        return _kernels().filter_fw(spectrum, filters)  # type: ignore[no-any-return]
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor]:
+        spectrum, filters = ctx.saved_tensors
+        return None, _kernels().filter_bw(spectrum, filters, grads[0].contiguous())
+
+
+def apply_filters(spectrum: Tensor, filters: Tensor) -> Tensor:
+    """A 2 x 2 complex filter for each bin; the gradient goes to the filters alone.
+
+    Args:
+        spectrum: ``[time, batch, ear in, re/im, bin]``.
+        filters: ``[time, batch, bin, 8]``: ear out, ear in, re/im.
+
+    Returns:
+        ``[time, batch, ear out, re/im, bin]``.
+    """
+    return _ApplyFilters.apply(spectrum.contiguous(), filters.contiguous())  # type: ignore[no-any-return, no-untyped-call]
+
+
+@dataclass(frozen=True)
+class Operators:
+    """One implementation of the functions above."""
+
+    gated_scan: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+    norm_film: Callable[[Tensor, Tensor, Tensor, bool], Tensor]
+    mix_bands: Callable[[Tensor, Tensor], Tensor]
+    apply_filters: Callable[[Tensor, Tensor], Tensor]
+
+
+REFERENCE = Operators(gated_scan_reference, norm_film_reference, mix_bands_reference, apply_filters_reference)
+FUSED = Operators(gated_scan, norm_film, mix_bands, apply_filters)

@@ -1,0 +1,473 @@
+"""The extraction network: causal, 12 ms, both ears in and out, conditioned on a speaker embedding.
+
+It separates, recognises and selects. A trunk that knows no speaker separates the loudest sources into a few voices,
+which their directions make easy; a small recurrent network listens to each voice and follows whose it is, in the space
+of the speaker embedding; the voice that matches the enrolled one is pointed out to the last blocks, which extract it.
+Each of the three has a target of its own in training. Extraction alone teaches whom to extract far more slowly: it
+stays for hours at the output that hedges, half of everybody.
+
+A chunk of 128 samples completes an analysis frame of 512 samples (32 ms: frequency resolution is worth 3 dB on the
+ideal mask), but only the newest 192 samples of a frame are synthesised, so the long window costs no latency (the
+low-delay analysis-synthesis pair of Mauler and Martin, EUSIPCO 2007). The 256 bins are split into 44 bands (band-split
+RNN, Luo and Yu 2023); blocks alternate between a gated linear recurrence along time, shared by the bands, and a
+gated full-band linear mixing (after SpatialNet, Quan and Li 2024); the head gives each bin a 2 x 2 complex filter
+from ears to ears, so that the network can steer nulls as well as mask, and interaural cues survive.
+
+All inner tensors are ``[time, batch, band, channel]``: time first, so that the scan walks contiguous memory.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from training.fused import FUSED, REFERENCE, Operators
+
+CHUNK = 128
+LOOKAHEAD = 64
+SYNTHESIS = CHUNK + LOOKAHEAD
+FEATURES = 8
+FILTER = 8  # real and imaginary parts of a 2 x 2 filter
+LOUDNESS = 0.15  # exponent on power: a compressed magnitude
+FLOOR = 1e-10
+PARTS = ("separate", "recognise", "select")  # names of the recurrent states, in the order of `Extractor.zeros`
+
+
+@dataclass(frozen=True)
+class ExtractorConfig:
+    """Shape of the network. ``bands`` lists (number of bands, bins a band) from low to high frequencies."""
+
+    channels: int = 48
+    blocks: int = 6
+    mixing_groups: int = 8
+    window_samples: int = 512
+    bands: tuple[tuple[int, int], ...] = ((16, 2), (12, 4), (10, 8), (6, 16))
+    embedding: int = 256
+    bottleneck: int = 64
+    conditioned_from: int = 3  # the blocks before this one see the scene, not yet the speaker
+    voices: int = 3  # that the trunk tells apart
+    voice_channels: int = 88
+    voice_layers: int = 2
+    key: int = 64  # values in which a voice is compared with the enrolled one
+
+    @property
+    def band_count(self) -> int:
+        return sum(count for count, _ in self.bands)
+
+
+def window_pair(window_samples: int) -> tuple[Tensor, Tensor]:
+    """Analysis window ``[window_samples]`` and synthesis window ``[192]`` whose overlapped product is one.
+
+    The analysis window rises slowly as half a Hann window and falls over the last 64 samples as a square-root Hann
+    window. The synthesis window undoes the rise within the newest 192 samples and overlaps by 64.
+    """
+    rise = torch.hann_window(2 * (window_samples - LOOKAHEAD), periodic=True, dtype=torch.float64).sqrt()
+    analysis = torch.ones(window_samples, dtype=torch.float64)
+    analysis[: window_samples - LOOKAHEAD] = rise[: window_samples - LOOKAHEAD]
+    slope = torch.hann_window(2 * LOOKAHEAD, periodic=True, dtype=torch.float64)
+    analysis[-LOOKAHEAD:] = slope[LOOKAHEAD:].sqrt()
+    product = torch.ones(SYNTHESIS, dtype=torch.float64)
+    product[:LOOKAHEAD], product[-LOOKAHEAD:] = slope[:LOOKAHEAD], slope[LOOKAHEAD:]
+    synthesis = product / analysis[-SYNTHESIS:].clamp_min(1e-9)
+    return analysis.float(), synthesis.float()
+
+
+def dft_matrices(window_samples: int) -> tuple[Tensor, Tensor]:
+    """Windowed DFT ``[window, 2 * bins]`` and its windowed inverse ``[2 * bins, 192]``, bins 1 to window / 2.
+
+    Products with matrices, not an FFT: the graph then needs no operator outside the common set, and at this size they
+    are a tenth of the work. The mean (bin 0) carries no speech and is dropped.
+    """
+    analysis, synthesis = window_pair(window_samples)
+    n = torch.arange(window_samples, dtype=torch.float64)
+    k = torch.arange(1, window_samples // 2 + 1, dtype=torch.float64)
+    angle = 2 * math.pi * n[:, None] * k / window_samples
+    forward = torch.cat([angle.cos(), -angle.sin()], 1) * analysis[:, None]
+    weight = torch.full_like(k, 2.0 / window_samples)
+    weight[-1] /= 2  # the Nyquist bin has no mirror
+    newest = angle[-SYNTHESIS:].T
+    inverse = torch.cat([newest.cos() * weight[:, None], -newest.sin() * weight[:, None]]) * synthesis
+    return (forward / math.sqrt(window_samples)).float(), (inverse * math.sqrt(window_samples)).float()
+
+
+class Linear(nn.Linear):
+    """A linear map computed in the dtype of its input, with float32 weights behind it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, self.weight.to(x.dtype), None if self.bias is None else self.bias.to(x.dtype))
+
+
+class BandLinear(nn.Module):
+    """A linear map of its own for each band, evaluated group by group of equally wide bands."""
+
+    def __init__(self, counts: list[int], inputs: list[int], outputs: list[int]):
+        super().__init__()
+        self.weights = nn.ParameterList(
+            nn.Parameter(torch.randn(n, i, o) / math.sqrt(i)) for n, i, o in zip(counts, inputs, outputs, strict=True)
+        )
+        self.biases = nn.ParameterList(nn.Parameter(torch.zeros(n, 1, o)) for n, o in zip(counts, outputs, strict=True))
+
+    def forward(self, groups: list[Tensor]) -> list[Tensor]:
+        """Each group ``[rows, bands, inputs]`` to ``[rows, bands, outputs]``."""
+        return [
+            torch.baddbmm(bias.to(x.dtype), x.transpose(0, 1), weight.to(x.dtype)).transpose(0, 1)
+            for x, weight, bias in zip(groups, self.weights, self.biases, strict=True)
+        ]
+
+
+class Recurrence(nn.Module):
+    """Gated linear recurrence along time, each row on its own, added to what comes in."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.inward = Linear(channels, 3 * channels)
+        self.outward = Linear(channels, channels, bias=False)
+        # Time constants from 2 to 250 frames (16 ms to 2 s), spread over the channels.
+        constants = torch.logspace(math.log10(2), math.log10(250), channels)
+        with torch.no_grad():
+            self.inward.bias[channels : 2 * channels] = torch.logit(1 - 1 / constants)
+
+    def forward(
+        self, x: Tensor, scale: Tensor, shift: Tensor, state: Tensor, ops: Operators, half: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """``scale`` and ``shift`` [batch or 1, channel] follow the norm: the speaker's, or learned ones.
+
+        ``x`` is [time, batch, row, channel], ``state`` [batch, row, channel].
+        """
+        update, state = ops.gated_scan(self.inward(ops.norm_film(x, scale, shift, half)), state)
+        return x + self.outward(update), state
+
+
+class Gains(nn.Module):
+    """A learned scale and shift ``[1, channel]``, to follow a norm."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1, channels))
+        self.shift = nn.Parameter(torch.zeros(1, channels))
+
+    def forward(self) -> tuple[Tensor, Tensor]:
+        return self.scale, self.shift
+
+
+class Block(nn.Module):
+    """Recurrence along time, shared by the bands, then mixing across the bands."""
+
+    def __init__(self, config: ExtractorConfig):
+        super().__init__()
+        c, bands, groups = config.channels, config.band_count, config.mixing_groups
+        self.time = Recurrence(c)
+        self.gains = Gains(c)
+        self.band_in = Linear(c, 2 * c)
+        self.mixing = nn.Parameter(torch.randn(groups, bands, bands) / math.sqrt(bands))
+        self.band_out = Linear(c, c, bias=False)
+
+    def forward(
+        self, x: Tensor, scale: Tensor, shift: Tensor, state: Tensor, ops: Operators, half: bool
+    ) -> tuple[Tensor, Tensor]:
+        """As `Recurrence.forward`, with bands as rows."""
+        x, state = self.time(x, scale, shift, state, ops, half)
+        normed = ops.norm_film(x, *self.gains(), half)
+        return x + self.band_out(ops.mix_bands(self.band_in(normed), self.mixing)), state
+
+
+class VoiceLayer(nn.Module):
+    """Recurrence along time, then a gated linear unit."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.gains = nn.ModuleList(Gains(channels) for _ in range(2))
+        self.time = Recurrence(channels)
+        self.inward = Linear(channels, 2 * channels)
+        self.outward = Linear(channels, channels, bias=False)
+
+    def forward(self, x: Tensor, state: Tensor, ops: Operators) -> tuple[Tensor, Tensor]:
+        x, state = self.time(x, *self.gains[0](), state, ops)
+        value, gate = self.inward(ops.norm_film(x, *self.gains[1](), False)).chunk(2, -1)
+        return x + self.outward(value * F.silu(gate)), state
+
+
+class Voice(nn.Module):
+    """Follows whose voice it hears: levels in the bands to a key, the same for every voice of a scene."""
+
+    def __init__(self, config: ExtractorConfig):
+        super().__init__()
+        c = config.voice_channels
+        self.inward = Linear(config.band_count, c)
+        self.layers = nn.ModuleList(VoiceLayer(c) for _ in range(config.voice_layers))
+        self.gains = Gains(c)
+        self.outward = Linear(c, config.key)
+
+    def forward(self, levels: Tensor, states: list[Tensor], ops: Operators) -> tuple[Tensor, list[Tensor]]:
+        """Levels ``[time, batch, voice, band]`` to keys ``[time, batch, voice, key]`` of unit norm, new states."""
+        x, new_states = self.inward(levels), []
+        for layer, state in zip(self.layers, states, strict=True):
+            x, state = layer(x, state, ops)
+            new_states.append(state)
+        return F.normalize(self.outward(ops.norm_film(x, *self.gains(), False)), dim=-1), new_states
+
+
+class Conditioner(nn.Module):
+    """Speaker embedding to a key, and scales and shifts of the conditioned blocks; evaluated once for a speaker.
+
+    Embeddings of different people share most of their direction (their mean cosine is about 0.7), so what tells them
+    apart is small: they are standardised first, with the statistics of the training speakers.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, config: ExtractorConfig):
+        super().__init__()
+        shape = (config.blocks - config.conditioned_from, 2, config.channels)
+        self.register_buffer("mean", torch.zeros(config.embedding))
+        self.register_buffer("deviation", torch.ones(config.embedding))
+        self.key = nn.Linear(config.embedding, config.key)
+        self.inward = nn.Linear(config.embedding, config.bottleneck)
+        self.outward = nn.Linear(config.bottleneck, math.prod(shape))
+        with torch.no_grad():
+            self.outward.bias.view(shape)[:, 0] = 1.0
+
+    def standardise(self, embeddings: Tensor) -> None:
+        """Set the statistics from the training speakers' embeddings ``[speakers, 256]``."""
+        self.mean.copy_(embeddings.mean(0))
+        # Values that are nearly constant are not blown up.
+        self.deviation.copy_(embeddings.std(0).clamp_min(0.25 * float(embeddings.std(0).mean())))
+
+    def forward(self, embedding: Tensor) -> Tensor:
+        """``[batch, 256]`` -> ``[batch, key + conditioned blocks * 2 * channels]``."""
+        standard = (embedding - self.mean) / self.deviation
+        return torch.cat([F.normalize(self.key(standard), dim=-1), self.outward(F.silu(self.inward(standard)))], -1)
+
+
+class Separated(NamedTuple):
+    """A scene taken apart, before anybody is selected.
+
+    Attributes:
+        features: of the scene, ``[time, scenes, band, channel]``.
+        parts: of each source told apart, ``[time, scenes, voice, band, channel]``.
+        spectra: of each source, ``[time, scenes, voice, ear, re/im, bin]``.
+    """
+
+    features: Tensor
+    parts: Tensor
+    spectra: Tensor
+
+
+class Extractor(nn.Module):
+    """Mixture and speaker conditioning in, that speaker's binaural signal out."""
+
+    def __init__(self, config: ExtractorConfig):
+        super().__init__()
+        self.config = config
+        c = config.channels
+        counts = [n for n, _ in config.bands]
+        widths = [w for _, w in config.bands]
+        forward, inverse = dft_matrices(config.window_samples)
+        self.register_buffer("dft", forward, persistent=False)
+        self.register_buffer("idft", inverse, persistent=False)
+        band_of_bin = torch.arange(config.band_count).repeat_interleave(
+            torch.tensor([w for n, w in config.bands for _ in range(n)])
+        )
+        pool = F.one_hot(band_of_bin, config.band_count).float()
+        self.register_buffer("pool", pool / pool.sum(0), persistent=False)
+        self.encoder = BandLinear(counts, [w * FEATURES for w in widths], [c] * len(widths))
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
+        self.film = nn.Parameter(torch.tensor([[1.0], [0.0]]).repeat(config.conditioned_from, c))
+        self.voices = nn.ModuleList(Linear(c, c) for _ in range(config.voices))
+        self.voice = Voice(config)
+        self.sharpness = nn.Parameter(torch.tensor(10.0))
+        self.nobody = nn.Parameter(torch.tensor(2.0))
+        self.pointer = Linear(2 * c, c, bias=False)
+        self.gains = Gains(c)
+        self.decoder = BandLinear(counts, [c] * len(widths), [w * FILTER for w in widths])
+        self.conditioner = Conditioner(config)
+        with torch.no_grad():
+            for weight, bias in zip(self.decoder.weights, self.decoder.biases, strict=True):
+                weight.mul_(0.3)
+                # filter order [out ear, in ear, re/im]: start as a quiet copy of each ear
+                bias.view(bias.shape[0], -1, FILTER)[..., [0, 6]] = 0.25
+
+    def spectrum(self, frames: Tensor) -> Tensor:
+        """Frames ``[time, batch, ear, window]`` -> ``[time, batch, ear, re/im, bin]``."""
+        # Flattened: a product with overlapping views would copy the matrix for every frame.
+        flat = frames.reshape(-1, frames.shape[-1]) @ self.dft
+        return flat.view(*frames.shape[:-1], 2, -1)
+
+    def features(self, spectrum: Tensor) -> Tensor:
+        """``[time, batch, bin, 8]``: compressed magnitudes and spectra of both ears, normalised cross-spectrum."""
+        re, im = spectrum.unbind(3)  # [time, batch, ear, bin]
+        power = re * re + im * im + FLOOR
+        magnitude = power.pow(LOUDNESS)
+        whitening = magnitude / power.sqrt()
+        cross = (power[:, :, 0] * power[:, :, 1]).rsqrt()
+        ipd_re = (re[:, :, 0] * re[:, :, 1] + im[:, :, 0] * im[:, :, 1]) * cross
+        ipd_im = (im[:, :, 0] * re[:, :, 1] - re[:, :, 0] * im[:, :, 1]) * cross
+        ears = torch.cat([magnitude, re * whitening, im * whitening], 2)
+        return torch.cat([ears, ipd_re[:, :, None], ipd_im[:, :, None]], 2).transpose(2, 3)
+
+    def split(self, x: Tensor) -> list[Tensor]:
+        """``[rows, bin, n]`` -> one ``[rows, bands, width * n]`` a group."""
+        groups, start = [], 0
+        for count, width in self.config.bands:
+            groups.append(x[:, start : start + count * width].reshape(x.shape[0], count, -1))
+            start += count * width
+        return groups
+
+    def levels(self, spectrum: Tensor) -> Tensor:
+        """Loudness of a source in each band: ``[..., ear, re/im, bin]`` -> ``[..., band]``."""
+        return (spectrum.square().sum((-3, -2)) @ self.pool + FLOOR).pow(LOUDNESS)
+
+    def separate(
+        self, spectrum: Tensor, states: list[Tensor], ops: Operators, half: bool = False
+    ) -> tuple[Separated, list[Tensor]]:
+        """Take scenes ``[time, scenes, ear, re/im, bin]`` apart. ``half`` computes the blocks in bfloat16."""
+        (time, scenes), voices = spectrum.shape[:2], self.config.voices
+        features = self.features(spectrum).flatten(0, 1)
+        if half:
+            features = features.bfloat16()
+        x = torch.cat(self.encoder(self.split(features)), 1).unflatten(0, (time, scenes)).float()
+        x, states = self._run(x, self.blocks[: len(states)], self.film.split(1), states, ops, half)
+        parts = torch.stack([voice(x) for voice in self.voices], 2)
+        filters = self.decode(parts.flatten(1, 2), ops, half)
+        spectra = ops.apply_filters(repeat(spectrum, voices), filters).unflatten(1, (scenes, voices))
+        return Separated(x, parts, spectra), states
+
+    def recognise(
+        self, separated: Separated, key: Tensor, states: list[Tensor], ops: Operators
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Which voice is whose: scores before a softmax, ``[time, batch, voice + 1]``; the last says none.
+
+        Args:
+            separated: from `separate`.
+            key: of the speakers, as many for each scene, scene after scene: ``[batch, key]``.
+            states: of the voice's layers.
+            ops: how to compute.
+        """
+        keys, states = self.voice(self.levels(separated.spectra), states, ops)
+        likeness = (repeat(keys, len(key) // keys.shape[1]) @ key[..., None])[..., 0]
+        nobody = self.nobody.expand(len(keys), len(key), 1)
+        return torch.cat([self.sharpness * likeness, nobody], -1), states
+
+    def select(
+        self,
+        spectrum: Tensor,
+        separated: Separated,
+        match: Tensor,
+        film: Tensor,
+        states: list[Tensor],
+        ops: Operators,
+        half: bool = False,
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Extract speakers: their spectra ``[time, batch, ear, re/im, bin]``.
+
+        ``match`` is from `recognise`, ``film`` [batch, conditioned blocks * 2 * channels] from the conditioner.
+        """
+        scenes, first = spectrum.shape[1], self.config.conditioned_from
+        each = match.shape[1] // scenes
+        chosen = torch.softmax(match, -1)[..., :-1].unflatten(1, (scenes, each))
+        parts = separated.parts.flatten(-2)
+        target = chosen @ parts
+        others = parts.sum(2, keepdim=True) - target
+        bands = separated.parts.shape[-2:]
+        pointed = torch.cat([target.unflatten(-1, bands), others.unflatten(-1, bands)], -1).flatten(1, 2)
+        x = repeat(separated.features, each) + self.pointer(pointed)
+        x, states = self._run(x, self.blocks[first:], film.chunk(2 * len(states), -1), states, ops, half)
+        return ops.apply_filters(repeat(spectrum, each), self.decode(x, ops, half)), states
+
+    @staticmethod
+    def _run(
+        x: Tensor,
+        blocks: nn.ModuleList,
+        film: tuple[Tensor, ...],
+        states: list[Tensor],
+        ops: Operators,
+        half: bool,
+    ) -> tuple[Tensor, list[Tensor]]:
+        new_states = []
+        for i, (block, state) in enumerate(zip(blocks, states, strict=True)):
+            x, state = block(x, film[2 * i], film[2 * i + 1], state, ops, half)
+            new_states.append(state)
+        return x, new_states
+
+    def decode(self, x: Tensor, ops: Operators, half: bool) -> Tensor:
+        """Features to a filter for each bin: ``[time, batch, bin, 8]``."""
+        time, batch = x.shape[:2]
+        rows = ops.norm_film(x, *self.gains(), half).flatten(0, 1)
+        groups = self.decoder(list(rows.split([n for n, _ in self.config.bands], 1)))
+        bins = [g.reshape(time * batch, -1, FILTER) for g in groups]
+        return torch.cat(bins, 1).unflatten(0, (time, batch))
+
+    def zeros(self, scenes: int, batch: int) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        """States of `separate`, `recognise` and `select`, for ``batch`` speakers to extract from ``scenes``."""
+        c = self.config
+        blocks, voices = (c.band_count, c.channels), (c.voices, c.voice_channels)
+        return (
+            [self.dft.new_zeros(scenes, *blocks) for _ in range(c.conditioned_from)],
+            [self.dft.new_zeros(scenes, *voices) for _ in range(c.voice_layers)],
+            [self.dft.new_zeros(batch, *blocks) for _ in range(c.blocks - c.conditioned_from)],
+        )
+
+    def through(
+        self,
+        spectrum: Tensor,
+        conditioning: Tensor,
+        states: tuple[list[Tensor], list[Tensor], list[Tensor]],
+        ops: Operators,
+        half: bool = False,
+    ) -> tuple[Tensor, tuple[list[Tensor], list[Tensor], list[Tensor]]]:
+        """Separate, recognise and select: spectra in and out, with the states of each."""
+        key, film = conditioning.tensor_split([self.config.key], -1)
+        separated, trunk = self.separate(spectrum, states[0], ops, half)
+        match, voice = self.recognise(separated, key, states[1], ops)
+        target, last = self.select(spectrum, separated, match, film, states[2], ops, half)
+        return target, (trunk, voice, last)
+
+    def analyse(self, mixture: Tensor) -> Tensor:
+        """Spectrum of a whole clip ``[batch, 2, samples]``, with one frame more than it has chunks."""
+        padded = F.pad(mixture, (self.config.window_samples - CHUNK, CHUNK))
+        return self.spectrum(padded.unfold(-1, self.config.window_samples, CHUNK).permute(2, 0, 1, 3))
+
+    def synthesise(self, spectrum: Tensor, samples: int) -> Tensor:
+        """Spectra ``[time, ..., ear, re/im, bin]`` of a whole clip to ``[..., ear, samples]``, aligned with it."""
+        segments = (spectrum.flatten(-2) @ self.idft).movedim(0, -2)
+        tails = F.pad(segments[..., CHUNK:], (0, 0, 1, 0))[..., :-1, :]
+        out = torch.cat([segments[..., :LOOKAHEAD] + tails, segments[..., LOOKAHEAD:CHUNK]], -1).flatten(-2)
+        return out[..., LOOKAHEAD : LOOKAHEAD + samples]
+
+    def forward(self, mixture: Tensor, conditioning: Tensor, half: bool = False) -> Tensor:
+        """Whole clip ``[batch, 2, samples]`` (a multiple of 128) -> ``[batch, 2, samples]``, aligned with it."""
+        batch = len(mixture)
+        target, _ = self.through(self.analyse(mixture), conditioning, self.zeros(batch, batch), FUSED, half)
+        return self.synthesise(target, mixture.shape[-1])
+
+    def initial_state(self, batch: int) -> dict[str, Tensor]:
+        """Zeros: input tail, overlap of the last segment, recurrent states."""
+        state = {
+            "input": self.dft.new_zeros(batch, 2, self.config.window_samples - CHUNK),
+            "overlap": self.dft.new_zeros(batch, 2, LOOKAHEAD),
+        }
+        return state | _named(self.zeros(batch, batch))
+
+    def step(self, chunk: Tensor, conditioning: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
+        """One chunk ``[batch, 2, 128]``, samples 128 n on; returns output samples 128 n - 64 on, and the new state."""
+        frame = torch.cat([state["input"], chunk], -1)
+        recurrent = tuple([s for name, s in state.items() if name.startswith(part)] for part in PARTS)
+        target, recurrent = self.through(self.spectrum(frame[None]), conditioning, recurrent, REFERENCE)
+        segment = target[0].flatten(-2) @ self.idft
+        output = torch.cat([segment[..., :LOOKAHEAD] + state["overlap"], segment[..., LOOKAHEAD:CHUNK]], -1)
+        return output, {"input": frame[..., CHUNK:], "overlap": segment[..., CHUNK:]} | _named(recurrent)
+
+
+def _named(states: tuple[list[Tensor], ...]) -> dict[str, Tensor]:
+    return {f"{part}{i}": s for part, group in zip(PARTS, states, strict=True) for i, s in enumerate(group)}
+
+
+def repeat(x: Tensor, times: int) -> Tensor:
+    """Each entry of the second axis, so many times in a row."""
+    return x if times == 1 else x.repeat_interleave(times, 1)

@@ -1,0 +1,77 @@
+"""What a run is made of: one frozen dataclass a kind of network, a named preset for each run worth repeating."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hearable.synthesis.recipes import TseRecipe
+from training.network import ExtractorConfig
+from training.tfgridnet import TFGridNetConfig
+
+
+@dataclass(frozen=True)
+class ExtractorPreset:
+    """A training run of an extraction network. ``batch`` counts scenes a process; each gives two examples."""
+
+    network: ExtractorConfig | TFGridNetConfig = field(default_factory=ExtractorConfig)
+    recipe: TseRecipe = field(default_factory=lambda: TseRecipe(samples=256 * 128, enrollment_samples=16000))
+    speeds: tuple[float, ...] = (1.0, 0.9, 1.1)
+    batch: int = 2
+    targets: int = 2
+    absent: float = 0.05
+    ramp: int = 6000
+    muon: bool = True
+    learning_rate: float = 2e-3
+    warmup: int = 100
+    steps: int = 20000
+    decay_share: float = 0.25
+    ema: float = 0.998
+    separation_updates: int = 1500
+    separation_weight: float = 0.3
+    recognition_weight: float = 3.0
+    half: bool = False  # faster where the CPU multiplies in bfloat16
+    validation_samples: int = 384 * 128
+    validation_scenes: int = 64
+
+
+@dataclass(frozen=True)
+class VoicePreset:
+    """A training run of the extraction network's recognition, on single voices: a start for the whole network."""
+
+    network: ExtractorConfig = field(default_factory=ExtractorConfig)
+    recipe: TseRecipe = field(default_factory=lambda: TseRecipe(samples=320 * 128, enrollment_samples=16000))
+    speeds: tuple[float, ...] = (1.0, 0.9, 1.1)
+    batch: int = 48
+    muon: bool = True
+    learning_rate: float = 2e-3
+    warmup: int = 50
+    steps: int = 2000
+    decay_share: float = 0.5
+    ema: float = 0.998
+    validation_scenes: int = 256
+
+
+@dataclass(frozen=True)
+class EnrollerPreset:
+    """A training run of the enrollment network."""
+
+    recipe: TseRecipe = field(
+        default_factory=lambda: TseRecipe(samples=16000, enrollment_samples=64000, off_axis_deg=20.0)
+    )
+    batch: int = 8
+    muon: bool = True
+    learning_rate: float = 1e-3
+    warmup: int = 100
+    steps: int = 3000
+    decay_share: float = 0.5
+    ema: float = 0.998
+    validation_scenes: int = 64
+
+
+EXTRACTORS = {
+    "base": ExtractorPreset(),
+    # The paper's network, for comparison: Adam at its rate, the same scenes.
+    "paper": ExtractorPreset(network=TFGridNetConfig(), muon=False, learning_rate=5e-4),
+}
+VOICES = {"voice": VoicePreset()}
+ENROLLERS = {"enroll": EnrollerPreset()}

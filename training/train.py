@@ -1,0 +1,215 @@
+"""Set up a run: data, task, logs, checkpoints."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import TQDMProgressBar, WeightAveraging
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, IterableDataset
+
+from hearable.synthesis.recipes import Material
+from training.corpus import CachedSounds, load_material
+from training.data import Curriculum, EnrollmentScenes, ExtractionScenes, Voices, collate
+from training.enroller import Enroller
+from training.network import Extractor, ExtractorConfig
+from training.presets import EnrollerPreset, ExtractorPreset, VoicePreset
+from training.tasks import EnrollerTask, ExtractorTask, Task, VoiceTask, speaker_statistics
+from training.tfgridnet import TFGridNet, TFGridNetConfig
+
+RECOGNITION = ("voice.", "conditioner.key.", "sharpness")  # what a run of the recognition trains
+
+
+class _Fixed(Dataset[Any]):
+    """A fixed list of examples."""
+
+    def __init__(self, examples: list[Any]):
+        self.examples = examples
+
+    def __len__(self) -> int:
+        return len(self.examples)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.examples[index]
+
+
+class Keep(lightning.Callback):
+    """At each validation: the averaged weights alone in one small file, and all that resuming needs.
+
+    Lightning's own checkpoints by time do not serve manual optimisation. This callback stands before the weight
+    averaging in the trainer's list: at the end of a validation epoch the averaged weights are still in place.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def on_validation_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        if trainer.is_global_zero:
+            save_weights(module.network, self.folder / "weights.safetensors")  # type: ignore[arg-type]
+
+    def on_validation_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
+        trainer.save_checkpoint(self.folder / "last.ckpt")
+
+
+def moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """Exponential moving average whose horizon grows with the run, so that it forgets the first random weights."""
+
+    def average(averaged: Tensor, current: Tensor, updates: Tensor) -> Tensor:
+        share = min(decay, (1 + int(updates)) / (10 + int(updates)))
+        return share * averaged + (1 - share) * current
+
+    return average
+
+
+def save_weights(network: nn.Module, path: Path) -> None:
+    """Weights and persistent buffers as safetensors; written beside, then renamed."""
+    temporary = path.with_suffix(".tmp")
+    save_file({k: v.contiguous() for k, v in network.state_dict().items()}, temporary)
+    temporary.replace(path)
+
+
+def load_weights(network: nn.Module, path: Path, only: tuple[str, ...] = ("",)) -> None:
+    """Inverse of `save_weights`; ``only`` those whose names begin so."""
+    state = network.state_dict()
+    state.update({name: value for name, value in load_file(path).items() if name.startswith(only)})
+    network.load_state_dict(state)
+
+
+class Scenes(lightning.LightningDataModule):
+    """Training and validation scenes for either task; each process renders its own."""
+
+    def __init__(self, preset: Any, data: Path, cache: Path):
+        super().__init__()
+        self.preset, self.data, self.cache = preset, data, cache
+
+    def material(self, split: str) -> tuple[CachedSounds, Material]:
+        speeds = getattr(self.preset, "speeds", (1.0,)) if split == "train" else None
+        return load_material(self.data, self.cache, split, speeds)
+
+    def scenes(self, split: str, first: int, rank: int, world: int) -> IterableDataset[Any]:
+        sounds, material = self.material(split)
+        if isinstance(self.preset, EnrollerPreset):
+            return EnrollmentScenes(sounds, material, self.preset.recipe, first=first, rank=rank, world=world)
+        if isinstance(self.preset, VoicePreset):
+            return Voices(sounds, material, self.preset.recipe, first=first, rank=rank, world=world)
+        train = split == "train"
+        recipe = (
+            self.preset.recipe
+            if train
+            else dataclasses.replace(self.preset.recipe, samples=self.preset.validation_samples)
+        )
+        return ExtractionScenes(
+            sounds,
+            material,
+            Curriculum(recipe, self.preset.ramp if train else 0),
+            first=first,
+            rank=rank,
+            world=world,
+            targets=self.preset.targets if train else 1,
+            absent=self.preset.absent if train else 0.0,
+        )
+
+    def train_dataloader(self) -> DataLoader[Any]:
+        trainer = self.trainer
+        assert trainer is not None
+        task = trainer.lightning_module
+        per_scene = getattr(self.preset, "targets", 1)
+        first = task.updates * self.preset.batch  # type: ignore[operator]
+        scenes = self.scenes("train", first, trainer.global_rank, trainer.world_size)
+        return DataLoader(scenes, batch_size=self.preset.batch * per_scene, collate_fn=collate)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        trainer = self.trainer
+        assert trainer is not None
+        scenes = self.scenes("val", 0, trainer.global_rank, trainer.world_size)
+        examples = list(islice(iter(scenes), self.preset.validation_scenes // trainer.world_size))
+        return DataLoader(_Fixed(examples), batch_size=8, collate_fn=collate)
+
+
+def make_network(config: ExtractorConfig | TFGridNetConfig) -> Extractor | TFGridNet:
+    """The extraction network that a configuration describes."""
+    return Extractor(config) if isinstance(config, ExtractorConfig) else TFGridNet(config)
+
+
+def build(preset: ExtractorPreset | VoicePreset | EnrollerPreset, cache: Path) -> Task:
+    """Network and task of a preset, with the training speakers' statistics set."""
+    torch.manual_seed(0)
+    statistics = speaker_statistics(CachedSounds(cache, "train", (1.0,)).embeddings)
+    if isinstance(preset, EnrollerPreset):
+        enroller = Enroller()
+        enroller.set_statistics(statistics)
+        return EnrollerTask(enroller, preset)
+    extractor = make_network(preset.network)
+    if isinstance(extractor, Extractor):
+        extractor.conditioner.standardise(statistics)
+    return VoiceTask(extractor, preset) if isinstance(preset, VoicePreset) else ExtractorTask(extractor, preset)
+
+
+def run(
+    preset: ExtractorPreset | VoicePreset | EnrollerPreset,
+    name: str,
+    data: Path,
+    cache: Path,
+    runs: Path,
+    processes: int,
+    start: Path | None = None,
+    voice: Path | None = None,
+    validate_every: int = 500,
+) -> None:
+    """Train, or go on where the run of this name stopped.
+
+    Args:
+        preset: what to train.
+        name: of the run; its folder is ``runs / name``.
+        data: the data kit (heads and rooms).
+        cache: what `training.corpus` prepared from it.
+        runs: folder of all runs.
+        processes: one-thread processes that average their gradients.
+        start: weights to start a new run from.
+        voice: weights whose recognition a new extractor starts from.
+        validate_every: updates between validations.
+    """
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    folder = runs / name
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "preset.json").write_text(json.dumps(dataclasses.asdict(preset), indent=1))
+    task = build(preset, cache)
+    if start is not None:
+        load_weights(task.network, start)
+    if voice is not None:
+        load_weights(task.network, voice, RECOGNITION)
+    trainer = lightning.Trainer(
+        accelerator="cpu",
+        devices=processes,
+        # While only the separation is trained, the rest of the network has no gradient.
+        strategy="ddp_find_unused_parameters_true" if processes > 1 else "auto",
+        # Lightning counts the steps of every optimiser.
+        enable_checkpointing=False,
+        max_steps=preset.steps * (2 if preset.muon else 1),
+        val_check_interval=validate_every,
+        limit_val_batches=1.0,
+        num_sanity_val_steps=0,
+        logger=[CSVLogger(folder, "csv"), TensorBoardLogger(folder, "tensorboard")],
+        callbacks=[
+            Keep(folder),
+            WeightAveraging(avg_fn=moving_average(preset.ema)),
+            TQDMProgressBar(refresh_rate=20),
+        ],
+        log_every_n_steps=20,
+        use_distributed_sampler=False,
+    )
+    last = folder / "last.ckpt"
+    trainer.fit(task, datamodule=Scenes(preset, data, cache), ckpt_path=str(last) if last.exists() else None)
+    trainer.save_checkpoint(last)
+    if trainer.is_global_zero:
+        save_weights(task.network, folder / "weights.safetensors")
