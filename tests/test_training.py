@@ -24,7 +24,8 @@ from training.tasks import schedule  # noqa: E402
 from training.train import RECOGNITION, build, load_weights, run  # noqa: E402
 
 RATE = 16000
-RECIPE = TseRecipe(samples=2048, enrollment_samples=2048, talkers=(2,))
+SAMPLES = 40 * 128  # long enough to decide whose voice it is
+RECIPE = TseRecipe(samples=SAMPLES, enrollment_samples=SAMPLES, talkers=(2,))
 NETWORK = ExtractorConfig(
     channels=16, blocks=2, conditioned_from=1, mixing_groups=4, bottleneck=8, voice_channels=8, voice_layers=1, key=4
 )
@@ -37,7 +38,7 @@ PRESET = ExtractorPreset(
     warmup=1,
     steps=4,
     separation_updates=1,
-    validation_samples=2048,
+    validation_samples=SAMPLES,
     validation_scenes=2,
 )
 
