@@ -29,6 +29,7 @@ class ExtractorPreset:
     batch: int = 2
     targets: int = 2
     absent: float = 0.05
+    predicted: float = 0.0  # share of embeddings from the enrollment network; then all of validation's are
     ramp: int = 6000
     muon: bool = True
     learning_rate: float = 2e-3
