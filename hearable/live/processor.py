@@ -230,8 +230,8 @@ class LiveProcessor:
         if target is None or (rest[0] == rest[-1] == 1):  # exactly the input, without rounding
             out: Audio = mixture * rest
         else:
-            others: Audio = rest * (mixture - target)
-            out = target + others
+            others: Audio = mixture - target
+            out = target + rest * others
         ceiling = min(FULL_SCALE, float(max(loudest, self._in_peak.peaks.max())))
         out = self._guard.limit(out * self._volume.towards(0.0 if self.muted else 1.0), ceiling)
         self._out_peak.update(out)
