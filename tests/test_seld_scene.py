@@ -61,7 +61,10 @@ def test_impossible_scenes(change, message):
         ({"path": (Waypoint(0, 0, 0, 4.0),)}, "inside the walls of a room of 6.00 x 5.00 x 3.00 m, found it at 7.00"),
         ({"path": (Waypoint(0, 0, 0, 0.1),)}, "0.3 m or farther from the array, found 0.10 m"),
         ({"path": (Waypoint(0, 0, 0, float("nan")),)}, "found nan m"),
-        ({"path": (Waypoint(0.1, 0, 0, 1), Waypoint(0.5, 0, 80, 2.9), Waypoint(0.9, 0, 0, 1))}, "found it at 4.39 x 2.00 x 3.21"),
+        (
+            {"path": (Waypoint(0.1, 0, 0, 1), Waypoint(0.5, 0, 80, 2.9), Waypoint(0.9, 0, 0, 1))},
+            "found it at 4.39 x 2.00 x 3.21",
+        ),
         ({"path": ()}, "one after the other"),
         ({"path": PATH[::-1]}, "one after the other"),
         ({"clip_start": -1}, "found -1"),

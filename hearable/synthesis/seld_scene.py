@@ -123,11 +123,14 @@ class SeldScene:
     @staticmethod
     def from_dict(data: dict[str, Any]) -> SeldScene:
         """Inverse of `to_dict`."""
-        room = data["room"]
-        if room is not None:
-            triples = {k: tuple(v) if isinstance(v, list) else v for k, v in room.items()}
-            room = MeasuredRoom(**room) if "name" in room else ShoeboxRoom(**triples)
+        room = data["room"] and _room(data["room"])
         events = tuple(Event(**{**e, "path": tuple(Waypoint(**w) for w in e["path"])}) for e in data["events"])
         ambience = data["ambience"] and Ambience(**data["ambience"])
         fields = {"room": room, "events": events, "ambience": ambience, "formats": tuple(data["formats"])}
         return SeldScene(**{**data, **fields})
+
+
+def _room(data: dict[str, Any]) -> ShoeboxRoom | MeasuredRoom:
+    if "name" in data:
+        return MeasuredRoom(**data)
+    return ShoeboxRoom(tuple(data["size_m"]), data["rt60_s"], tuple(data["array_m"]))
