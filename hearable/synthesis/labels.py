@@ -23,7 +23,7 @@ Row = tuple[int, int, int, int, int]
 
 
 def label_rows(scene: SeldScene, active: Sequence[Sequence[Span]], classes: Sequence[str]) -> list[Row]:
-    """The labels of a scene, by frame, then by event; targets are numbered from 0 in the order of their starts.
+    """The labels of a scene, by frame, class and event; targets are numbered from 0 in the order of their starts.
 
     A frame is labelled when a stretch of the event fills half of it or more; a stretch too short for that labels the
     frame that it fills most. The direction is that at the frame's centre. The time that sound takes to the array (9 ms
