@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from hearable.errors import AudioError
 from hearable.files import replacing
@@ -74,6 +75,6 @@ def _frames(spans: Sequence[Span], frame_samples: float, scene_samples: int) -> 
     return sorted(found)
 
 
-def _whole_azimuth(azimuth_deg: np.ndarray[tuple[int], np.dtype[np.float64]]) -> list[int]:
+def _whole_azimuth(azimuth_deg: NDArray[np.float64]) -> list[int]:
     """Rounded into -180..179: 179.7 is -180."""
-    return ((np.rint(azimuth_deg).astype(int) + 180) % 360 - 180).tolist()
+    return [int(degrees) for degrees in (np.rint(azimuth_deg).astype(int) + 180) % 360 - 180]
