@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 
 import onnx
+import onnxslim
 import torch
 from torch import Tensor, nn
 
@@ -63,7 +64,8 @@ def _write(
             dynamo=False,
             dynamic_axes=dynamic,
         )
-    model = onnx.load(temporary)
+    # Folds the arithmetic on shapes that tracing leaves, so that every shape is a number.
+    model = onnxslim.slim(onnx.load(temporary))
     onnx.checker.check_model(model)
     onnx.helper.set_model_props(model, spec.to_metadata())
     onnx.save(model, temporary)

@@ -16,6 +16,7 @@ pytestmark = pytest.mark.skipif(not (shutil.which("g++") and shutil.which("ninja
 from hearable.synthesis.recipes import TseRecipe  # noqa: E402
 from training import corpus  # noqa: E402
 from training.data import VOICES, Curriculum, ExtractionScenes  # noqa: E402
+from training.enrollments import Enrollments, predict  # noqa: E402
 from training.losses import negative_snr_db, separation_loss, si_sdr_db  # noqa: E402
 from training.network import ExtractorConfig  # noqa: E402
 from training.optim import orthogonalise  # noqa: E402
@@ -24,7 +25,8 @@ from training.tasks import schedule  # noqa: E402
 from training.train import RECOGNITION, build, load_weights, run  # noqa: E402
 
 RATE = 16000
-RECIPE = TseRecipe(samples=2048, enrollment_samples=2048, talkers=(2,))
+SAMPLES = 40 * 128  # long enough to decide whose voice it is
+RECIPE = TseRecipe(samples=SAMPLES, enrollment_samples=SAMPLES, talkers=(2,))
 NETWORK = ExtractorConfig(
     channels=16, blocks=2, conditioned_from=1, mixing_groups=4, bottleneck=8, voice_channels=8, voice_layers=1, key=4
 )
@@ -37,7 +39,7 @@ PRESET = ExtractorPreset(
     warmup=1,
     steps=4,
     separation_updates=1,
-    validation_samples=2048,
+    validation_samples=SAMPLES,
     validation_scenes=2,
 )
 
@@ -129,6 +131,34 @@ def test_an_absent_speaker_gives_silence(kit, scenes):
     silent = ExtractionScenes(scenes.sounds, scenes.material, scenes.curriculum, absent=1.0)
     for mixture, target, *_ in silent.examples(0):
         assert np.abs(target).max() == 0 < np.abs(mixture).max()
+
+
+class LevelEnroller(torch.nn.Module):
+    """Stands for the enrollment network: its embedding tells the clip's length and level."""
+
+    def analyse(self, clips):
+        level = clips.square().mean((1, 2)).sqrt()
+        return torch.nn.functional.pad(torch.stack([level, level + clips.shape[-1]], 1), (0, 254)), None
+
+
+def test_predicted_embeddings_are_of_other_utterances(kit, scenes, monkeypatch):
+    monkeypatch.setattr(corpus, "SPEEDS", {"train": (1.0,)})
+    predict(LevelEnroller(), kit, kit / "cache", "train", RECIPE, 40)
+    enrollments = Enrollments(kit / "cache", "train")
+    rows = np.load(kit / "cache" / "enrollments-train.npy")
+    assert len(rows) >= 40 and len(np.unique(rows[:, 0])) > 30
+    speaker = next(iter(scenes.sounds.speakers))
+    one, other = (frozenset([u.name]) for u in scenes.sounds.speakers[speaker])
+    rng = np.random.default_rng(0)
+    assert enrollments.draw(speaker, one | other, rng) is None
+    assert enrollments.draw("nobody", frozenset(), rng) is None
+    heard = [enrollments.draw(speaker, one, rng) for _ in range(20)]
+    assert all(any(np.array_equal(e, row) for row in rows) for e in heard if e is not None)
+    fed = ExtractionScenes(
+        scenes.sounds, scenes.material, Curriculum(RECIPE, 0), absent=0.0, enrollments=enrollments, predicted=1.0
+    )
+    embeddings = [embedding for i in range(10) for _, _, embedding, *_ in fed.examples(i)]
+    assert any(np.array_equal(e, row) for e in embeddings for row in rows)
 
 
 def test_voices_are_the_loudest_sources_and_the_target_is_known_among_them(kit, scenes):

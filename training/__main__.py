@@ -9,8 +9,10 @@ from typing import Annotated, TypeVar
 import typer
 
 from training.corpus import prepare
+from training.enroller import Enroller
+from training.enrollments import predict
 from training.presets import ENROLLERS, EXTRACTORS, VOICES, EnrollerPreset, ExtractorPreset, VoicePreset
-from training.train import run
+from training.train import load_weights, run
 
 Preset = TypeVar("Preset", ExtractorPreset, VoicePreset, EnrollerPreset)
 
@@ -88,6 +90,21 @@ def enroller(
 ) -> None:
     """Train the enrollment network."""
     run(changed(ENROLLERS[preset], settings), name or preset, data, cache, runs, processes, start)
+
+
+@app.command()
+def enrollments(
+    weights: Annotated[Path, typer.Argument(help="Weights of the enrollment network.")],
+    data: Data = Path("data"),
+    cache: Cache = Path("runs/cache"),
+    clips: Annotated[int, typer.Option(help="Enrollment clips of training speakers.")] = 8000,
+    validation_clips: Annotated[int, typer.Option(help="Of validation speakers.")] = 400,
+) -> None:
+    """Embed noisy clips with the trained enrollment network, to fine-tune an extractor on (its setting `predicted`)."""
+    network = Enroller()
+    load_weights(network, weights)
+    for split, count in (("train", clips), ("val", validation_clips)):
+        predict(network, data, cache, split, EnrollerPreset().recipe, count)
 
 
 app()

@@ -16,6 +16,7 @@ from hearable.synthesis.recipes import Material, TseRecipe, draw_tse
 from hearable.synthesis.render import render
 from hearable.synthesis.scene import Scene
 from training.corpus import CachedSounds
+from training.enrollments import Enrollments, sounds_of
 from training.teacher import embed
 
 Audio = NDArray[np.float32]
@@ -50,7 +51,7 @@ class Curriculum:
 
 def teacher_embedding(speaker: str, scene: Scene, sounds: CachedSounds, rng: np.random.Generator) -> Audio:
     """Unit-norm ``[256]`` of a speaker, from utterances that the scene does not play (if there are others)."""
-    played = {clip.sound for source in scene.sources for clip in source.clips}
+    played = sounds_of(scene)
     utterances = [u for u in sounds.speakers[speaker] if u.name not in played] or sounds.speakers[speaker]
     total, samples = np.zeros(256, np.float32), 0
     for i in rng.permutation(len(utterances)):
@@ -69,7 +70,8 @@ class ExtractionScenes(IterableDataset[Example]):
 
     Every scene gives ``targets`` (1 or 2) examples, one for each of its first talkers: the same mixture with another
     embedding must give another answer. In a share of the examples, ``absent``, the embedding is of somebody who is not
-    there, and the target is silence. Scene ``i`` of rank ``r`` has its own seed, so a run can be taken up where it
+    there, and the target is silence. In a share ``predicted``, the embedding is what the enrollment network made of a
+    noisy clip, not the teacher's. Scene ``i`` of rank ``r`` has its own seed, so a run can be taken up where it
     stopped.
     """
 
@@ -85,16 +87,27 @@ class ExtractionScenes(IterableDataset[Example]):
         world: int = 1,
         targets: int = 2,
         absent: float = 0.05,
+        enrollments: Enrollments | None = None,
+        predicted: float = 0.0,
     ):
         self.sounds, self.material, self.curriculum = sounds, material, curriculum
         self.seed, self.first, self.rank, self.world = seed, first, rank, world
         self.targets, self.absent = targets, absent
+        self.enrollments, self.predicted = enrollments, predicted
 
     def __iter__(self) -> Iterator[Example]:
         index = self.first * self.world + self.rank
         while True:
             yield from self.examples(index)
             index += self.world
+
+    def embedding(self, speaker: str, scene: Scene, rng: np.random.Generator) -> Audio:
+        """Unit-norm ``[256]`` of a speaker, from other utterances than the scene's."""
+        if self.enrollments is not None and rng.random() < self.predicted:
+            found = self.enrollments.draw(speaker, sounds_of(scene), rng)
+            if found is not None:
+                return found
+        return teacher_embedding(speaker, scene, self.sounds, rng)
 
     def examples(self, index: int) -> Iterator[Example]:
         """The examples of one scene."""
@@ -110,10 +123,10 @@ class ExtractionScenes(IterableDataset[Example]):
             if absent:
                 other = str(rng.choice([s for s in self.sounds.speakers if s not in speakers]))
                 target = np.zeros_like(rendered.mixture)
-                embedding = teacher_embedding(other, scene, self.sounds, rng)
+                embedding = self.embedding(other, scene, rng)
             else:
                 target = rendered.images[i]
-                embedding = teacher_embedding(speakers[i], scene, self.sounds, rng)
+                embedding = self.embedding(speakers[i], scene, rng)
             yield rendered.mixture, target, embedding, voices, VOICES if absent else i
 
 

@@ -33,36 +33,6 @@ inline void store(BFloat16* p, float value) {
 }
 inline float sigmoid(float x) { return 1.0f / (1.0f + std::exp(-x)); }
 
-// Eight channels. GCC's vector type: one register with AVX, two with NEON or SSE.
-constexpr int64_t LANES = 8;
-using Lane = float __attribute__((vector_size(4 * LANES)));
-
-inline Lane load_lane(const float* p) {
-  Lane x;
-  std::memcpy(&x, p, sizeof x);
-  return x;
-}
-inline Lane load_lane(const BFloat16* p) {
-  float x[LANES];
-#pragma omp simd
-  for (int64_t i = 0; i < LANES; ++i) x[i] = load(p + i);
-  return load_lane(x);
-}
-inline void store_lane(float* p, const Lane& x) { std::memcpy(p, &x, sizeof x); }
-inline void store_lane(BFloat16* p, const Lane& lane) {
-  float x[LANES];
-  store_lane(x, lane);
-#pragma omp simd
-  for (int64_t i = 0; i < LANES; ++i) store(p + i, x[i]);
-}
-inline Lane sigmoid(const Lane& lane) {
-  float x[LANES];  // the compiler vectorises exp over an array, not over a vector's elements
-  store_lane(x, lane);
-#pragma omp simd
-  for (int64_t i = 0; i < LANES; ++i) x[i] = sigmoid(x[i]);
-  return load_lane(x);
-}
-
 // p [time, rows, 3C] holds candidate, forget and output gate before their activations.
 //   h[t] = f h[t-1] + (1 - f) c,  y[t] = h[t] silu(g)
 template <typename T>
@@ -161,94 +131,133 @@ void norm_backward(const float* x, const float* scale, const float* stats, const
 
 // Mixing across bands. p [rows, bands, 2C] holds value and gate before its activation:
 //   y[r, k] = silu(gate[r, k]) sum_j M[k, j] value[r, j], with a matrix M for each group of channels.
-// Eight rows and eight channels are worked on together, so that a matrix entry that is loaded is used eight times.
-constexpr int64_t ROWS = 8;
+// Eight rows and a lane of channels are worked on together, so that a matrix entry that is loaded is used eight times.
+// A lane is GCC's vector type: one register of AVX with 8 floats, of AVX-512 with 16; two of NEON or SSE with 8.
+using Lane8 = float __attribute__((vector_size(32)));
+using Lane16 = float __attribute__((vector_size(64)));
+#ifdef __AVX512F__
+using Widest = Lane16;
+#else
+using Widest = Lane8;
+#endif
 
-// mixing [groups, bands, bands] -> [C / 8, bands, bands] lanes, transposed if wanted.
-std::vector<Lane> spread(const float* mixing, int64_t bands, int64_t C, int64_t groups, bool transposed) {
-  std::vector<Lane> spread(C / LANES * bands * bands);
-  for (int64_t c = 0; c < C; ++c)
-    for (int64_t k = 0; k < bands; ++k)
-      for (int64_t j = 0; j < bands; ++j)
-        spread[((c / LANES) * bands + k) * bands + j][c % LANES] =
-            mixing[((c * groups / C) * bands + (transposed ? j : k)) * bands + (transposed ? k : j)];
-  return spread;
-}
+template <typename Lane>
+struct Mix {
+  static constexpr int64_t ROWS = 8, LANES = sizeof(Lane) / sizeof(float);
 
-// sum[rows] = sum_j matrix[j] x[j, rows]
-inline void mix_rows(const Lane* matrix, const Lane* x, int64_t bands, Lane* sum) {
-  Lane total[ROWS] = {};
-  for (int64_t j = 0; j < bands; ++j)
-    for (int64_t i = 0; i < ROWS; ++i) total[i] += matrix[j] * x[j * ROWS + i];
-  std::memcpy(sum, total, sizeof total);
-}
-
-template <typename T>
-void mix_forward(const T* p, const float* mixing, T* mixed, T* y, int64_t rows, int64_t bands, int64_t C,
-                 int64_t groups) {
-  const std::vector<Lane> M = spread(mixing, bands, C, groups, false);
-  std::vector<Lane> value(bands * ROWS);
-  Lane sum[ROWS];
-  for (int64_t first = 0; first < rows; first += ROWS) {
-    const int64_t count = std::min(ROWS, rows - first);
-    for (int64_t c = 0; c < C; c += LANES) {
-      for (int64_t i = 0; i < count; ++i)
-        for (int64_t k = 0; k < bands; ++k)
-          value[k * ROWS + i] = load_lane(p + ((first + i) * bands + k) * 2 * C + c);
-      for (int64_t k = 0; k < bands; ++k) {
-        mix_rows(&M[(c / LANES * bands + k) * bands], value.data(), bands, sum);
-        for (int64_t i = 0; i < count; ++i) {
-          const int64_t at = (first + i) * bands + k;
-          const Lane gate = load_lane(p + at * 2 * C + C + c);
-          store_lane(mixed + at * C + c, sum[i]);
-          store_lane(y + at * C + c, sum[i] * gate * sigmoid(gate));
-        }
-      }
-    }
+  static inline Lane load_lane(const float* p) {
+    Lane x;
+    std::memcpy(&x, p, sizeof x);
+    return x;
   }
-}
+  static inline Lane load_lane(const BFloat16* p) {
+    float x[LANES];
+#pragma omp simd
+    for (int64_t i = 0; i < LANES; ++i) x[i] = load(p + i);
+    return load_lane(x);
+  }
+  static inline void store_lane(float* p, const Lane& x) { std::memcpy(p, &x, sizeof x); }
+  static inline void store_lane(BFloat16* p, const Lane& lane) {
+    float x[LANES];
+    store_lane(x, lane);
+#pragma omp simd
+    for (int64_t i = 0; i < LANES; ++i) store(p + i, x[i]);
+  }
+  static inline Lane lane_sigmoid(const Lane& lane) {
+    float x[LANES];  // the compiler vectorises exp over an array, not over a vector's elements
+    store_lane(x, lane);
+#pragma omp simd
+    for (int64_t i = 0; i < LANES; ++i) x[i] = sigmoid(x[i]);
+    return load_lane(x);
+  }
 
-template <typename T>
-void mix_backward(const T* p, const float* mixing, const T* mixed, const T* dy, T* dp, float* dmixing, int64_t rows,
-                  int64_t bands, int64_t C, int64_t groups) {
-  const std::vector<Lane> M = spread(mixing, bands, C, groups, true);
-  std::vector<Lane> dM(M.size()), value(bands * ROWS), dsum(bands * ROWS);
-  Lane sum[ROWS];
-  for (int64_t first = 0; first < rows; first += ROWS) {
-    const int64_t count = std::min(ROWS, rows - first);
-    // Rows that are not there count as zeros.
-    std::fill(value.begin(), value.end(), Lane{});
-    std::fill(dsum.begin(), dsum.end(), Lane{});
-    for (int64_t c = 0; c < C; c += LANES) {
-      for (int64_t i = 0; i < count; ++i)
+  // mixing [groups, bands, bands] -> [C / LANES, bands, bands], transposed if wanted.
+  static std::vector<Lane> spread(const float* mixing, int64_t bands, int64_t C, int64_t groups, bool transposed) {
+    std::vector<Lane> spread(C / LANES * bands * bands);
+    for (int64_t c = 0; c < C; ++c)
+      for (int64_t k = 0; k < bands; ++k)
+        for (int64_t j = 0; j < bands; ++j)
+          spread[((c / LANES) * bands + k) * bands + j][c % LANES] =
+              mixing[((c * groups / C) * bands + (transposed ? j : k)) * bands + (transposed ? k : j)];
+    return spread;
+  }
+
+  // sum[rows] = sum_j matrix[j] x[j, rows]
+  static inline void mix_rows(const Lane* matrix, const Lane* x, int64_t bands, Lane* sum) {
+    Lane total[ROWS] = {};
+    for (int64_t j = 0; j < bands; ++j)
+      for (int64_t i = 0; i < ROWS; ++i) total[i] += matrix[j] * x[j * ROWS + i];
+    std::memcpy(sum, total, sizeof total);
+  }
+
+  template <typename T>
+  static void forward(const T* p, const float* mixing, T* mixed, T* y, int64_t rows, int64_t bands, int64_t C,
+                   int64_t groups) {
+    const std::vector<Lane> M = spread(mixing, bands, C, groups, false);
+    std::vector<Lane> value(bands * ROWS);
+    Lane sum[ROWS];
+    for (int64_t first = 0; first < rows; first += ROWS) {
+      const int64_t count = std::min(ROWS, rows - first);
+      for (int64_t c = 0; c < C; c += LANES) {
+        for (int64_t i = 0; i < count; ++i)
+          for (int64_t k = 0; k < bands; ++k)
+            value[k * ROWS + i] = load_lane(p + ((first + i) * bands + k) * 2 * C + c);
         for (int64_t k = 0; k < bands; ++k) {
-          const int64_t at = (first + i) * bands + k;
-          const Lane gate = load_lane(p + at * 2 * C + C + c), s = sigmoid(gate), up = load_lane(dy + at * C + c);
-          value[k * ROWS + i] = load_lane(p + at * 2 * C + c);
-          dsum[k * ROWS + i] = up * gate * s;
-          store_lane(dp + at * 2 * C + C + c, up * load_lane(mixed + at * C + c) * (s + gate * s * (1.0f - s)));
-        }
-      for (int64_t j = 0; j < bands; ++j) {
-        mix_rows(&M[(c / LANES * bands + j) * bands], dsum.data(), bands, sum);
-        for (int64_t i = 0; i < count; ++i) store_lane(dp + ((first + i) * bands + j) * 2 * C + c, sum[i]);
-      }
-      for (int64_t k = 0; k < bands; ++k) {
-        Lane up[ROWS];
-        std::memcpy(up, &dsum[k * ROWS], sizeof up);
-        Lane* row = &dM[(c / LANES * bands + k) * bands];
-        for (int64_t j = 0; j < bands; ++j) {
-          Lane d = row[j];
-          for (int64_t i = 0; i < ROWS; ++i) d += up[i] * value[j * ROWS + i];
-          row[j] = d;
+          mix_rows(&M[(c / LANES * bands + k) * bands], value.data(), bands, sum);
+          for (int64_t i = 0; i < count; ++i) {
+            const int64_t at = (first + i) * bands + k;
+            const Lane gate = load_lane(p + at * 2 * C + C + c);
+            store_lane(mixed + at * C + c, sum[i]);
+            store_lane(y + at * C + c, sum[i] * gate * lane_sigmoid(gate));
+          }
         }
       }
     }
   }
-  for (int64_t c = 0; c < C; ++c)
-    for (int64_t k = 0; k < bands; ++k)
-      for (int64_t j = 0; j < bands; ++j)
-        dmixing[((c * groups / C) * bands + k) * bands + j] += dM[((c / LANES) * bands + k) * bands + j][c % LANES];
-}
+
+  template <typename T>
+  static void backward(const T* p, const float* mixing, const T* mixed, const T* dy, T* dp, float* dmixing, int64_t rows,
+                    int64_t bands, int64_t C, int64_t groups) {
+    const std::vector<Lane> M = spread(mixing, bands, C, groups, true);
+    std::vector<Lane> dM(M.size()), value(bands * ROWS), dsum(bands * ROWS);
+    Lane sum[ROWS];
+    for (int64_t first = 0; first < rows; first += ROWS) {
+      const int64_t count = std::min(ROWS, rows - first);
+      // Rows that are not there count as zeros.
+      std::fill(value.begin(), value.end(), Lane{});
+      std::fill(dsum.begin(), dsum.end(), Lane{});
+      for (int64_t c = 0; c < C; c += LANES) {
+        for (int64_t i = 0; i < count; ++i)
+          for (int64_t k = 0; k < bands; ++k) {
+            const int64_t at = (first + i) * bands + k;
+            const Lane gate = load_lane(p + at * 2 * C + C + c), s = lane_sigmoid(gate);
+            const Lane up = load_lane(dy + at * C + c);
+            value[k * ROWS + i] = load_lane(p + at * 2 * C + c);
+            dsum[k * ROWS + i] = up * gate * s;
+            store_lane(dp + at * 2 * C + C + c, up * load_lane(mixed + at * C + c) * (s + gate * s * (1.0f - s)));
+          }
+        for (int64_t j = 0; j < bands; ++j) {
+          mix_rows(&M[(c / LANES * bands + j) * bands], dsum.data(), bands, sum);
+          for (int64_t i = 0; i < count; ++i) store_lane(dp + ((first + i) * bands + j) * 2 * C + c, sum[i]);
+        }
+        for (int64_t k = 0; k < bands; ++k) {
+          Lane up[ROWS];
+          std::memcpy(up, &dsum[k * ROWS], sizeof up);
+          Lane* row = &dM[(c / LANES * bands + k) * bands];
+          for (int64_t j = 0; j < bands; ++j) {
+            Lane d = row[j];
+            for (int64_t i = 0; i < ROWS; ++i) d += up[i] * value[j * ROWS + i];
+            row[j] = d;
+          }
+        }
+      }
+    }
+    for (int64_t c = 0; c < C; ++c)
+      for (int64_t k = 0; k < bands; ++k)
+        for (int64_t j = 0; j < bands; ++j)
+          dmixing[((c * groups / C) * bands + k) * bands + j] += dM[((c / LANES) * bands + k) * bands + j][c % LANES];
+  }
+};
 
 // A 2 x 2 complex filter a bin. s [rows, in, re/im, bins], f [rows, bins, out, in, re/im] -> y [rows, out, re/im, bins].
 template <typename T>
@@ -330,20 +339,21 @@ std::vector<Tensor> norm_bw(Tensor x, Tensor scale, Tensor stats, Tensor dy, int
 
 std::vector<Tensor> mix_fw(Tensor p, Tensor mixing) {
   const int64_t groups = mixing.size(0), bands = p.size(-2), C = p.size(-1) / 2, rows = p.numel() / (bands * 2 * C);
-  TORCH_CHECK(C % LANES == 0, "expected a multiple of 8 channels, found ", C);
+  TORCH_CHECK(C % 8 == 0, "expected a multiple of 8 channels, found ", C);
   auto shape = p.sizes().vec();
   shape.back() = C;
   Tensor mixed = at::empty(shape, p.options()), y = at::empty(shape, p.options());
-  DISPATCH(p, mix_forward<T>(p.data_ptr<T>(), mixing.data_ptr<float>(), mixed.data_ptr<T>(), y.data_ptr<T>(), rows,
-                             bands, C, groups))
+  DISPATCH(p, const auto mix = C % Mix<Widest>::LANES ? Mix<Lane8>::forward<T> : Mix<Widest>::forward<T>;
+           mix(p.data_ptr<T>(), mixing.data_ptr<float>(), mixed.data_ptr<T>(), y.data_ptr<T>(), rows, bands, C, groups))
   return {y, mixed};
 }
 
 std::vector<Tensor> mix_bw(Tensor p, Tensor mixing, Tensor mixed, Tensor dy) {
   const int64_t groups = mixing.size(0), bands = p.size(-2), C = p.size(-1) / 2, rows = p.numel() / (bands * 2 * C);
   Tensor dp = at::empty_like(p), dmixing = at::zeros_like(mixing);
-  DISPATCH(p, mix_backward<T>(p.data_ptr<T>(), mixing.data_ptr<float>(), mixed.data_ptr<T>(), dy.data_ptr<T>(),
-                              dp.data_ptr<T>(), dmixing.data_ptr<float>(), rows, bands, C, groups))
+  DISPATCH(p, const auto mix = C % Mix<Widest>::LANES ? Mix<Lane8>::backward<T> : Mix<Widest>::backward<T>;
+           mix(p.data_ptr<T>(), mixing.data_ptr<float>(), mixed.data_ptr<T>(), dy.data_ptr<T>(), dp.data_ptr<T>(),
+               dmixing.data_ptr<float>(), rows, bands, C, groups))
   return {dp, dmixing};
 }
 

@@ -75,10 +75,11 @@ def gated_scan(projected: Tensor, initial: Tensor) -> tuple[Tensor, Tensor]:
 
 def norm_film_reference(x: Tensor, scale: Tensor, shift: Tensor, half: bool = False) -> Tensor:
     """See `norm_film`."""
+    channels = [int(x.shape[-1])]  # a number, not a traced shape
     if len(scale) == 1:  # one operator in the exported graph
-        y = F.layer_norm(x, x.shape[-1:], scale[0], shift[0])
+        y = F.layer_norm(x, channels, scale[0], shift[0])
     else:
-        y = F.layer_norm(x, x.shape[-1:]) * scale[:, None] + shift[:, None]
+        y = F.layer_norm(x, channels) * scale[:, None] + shift[:, None]
     return y.bfloat16() if half else y
 
 

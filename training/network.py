@@ -244,6 +244,11 @@ class Conditioner(nn.Module):
         standard = (embedding - self.mean) / self.deviation
         return torch.cat([F.normalize(self.key(standard), dim=-1), self.outward(F.silu(self.inward(standard)))], -1)
 
+    def parts(self, conditioning: Tensor) -> tuple[Tensor, Tensor]:
+        """The key ``[batch, key]`` and the scales and shifts ``[batch, conditioned blocks * 2 * channels]``."""
+        key = self.key.out_features
+        return conditioning[..., :key], conditioning[..., key:]
+
 
 class Separated(NamedTuple):
     """A scene taken apart, before anybody is selected.
@@ -327,7 +332,7 @@ class Extractor(nn.Module):
         self, spectrum: Tensor, states: list[Tensor], ops: Operators, half: bool = False
     ) -> tuple[Separated, list[Tensor]]:
         """Take scenes ``[time, scenes, ear, re/im, bin]`` apart. ``half`` computes the blocks in bfloat16."""
-        (time, scenes), voices = spectrum.shape[:2], self.config.voices
+        (time, scenes), voices = map(int, spectrum.shape[:2]), self.config.voices
         features = self.features(spectrum).flatten(0, 1)
         if half:
             features = features.bfloat16()
@@ -350,7 +355,7 @@ class Extractor(nn.Module):
             ops: how to compute.
         """
         keys, states = self.voice(self.levels(separated.spectra), states, ops)
-        likeness = (repeat(keys, len(key) // keys.shape[1]) @ key[..., None])[..., 0]
+        likeness = (repeat(keys, len(key) // int(keys.shape[1])) @ key[..., None])[..., 0]
         nobody = self.nobody.expand(len(keys), len(key), 1)
         return torch.cat([self.sharpness * likeness, nobody], -1), states
 
@@ -368,13 +373,15 @@ class Extractor(nn.Module):
 
         ``match`` is from `recognise`, ``film`` [batch, conditioned blocks * 2 * channels] from the conditioner.
         """
-        scenes, first = spectrum.shape[1], self.config.conditioned_from
-        each = match.shape[1] // scenes
+        first = self.config.conditioned_from
+        # Numbers, not traced shapes: the exported graph keeps none of this.
+        scenes, batch = int(spectrum.shape[1]), int(match.shape[1])
+        each = batch // scenes
         chosen = torch.softmax(match, -1)[..., :-1].unflatten(1, (scenes, each))
         parts = separated.parts.flatten(-2)
         target = chosen @ parts
         others = parts.sum(2, keepdim=True) - target
-        bands = separated.parts.shape[-2:]
+        bands = (self.config.band_count, self.config.channels)
         pointed = torch.cat([target.unflatten(-1, bands), others.unflatten(-1, bands)], -1).flatten(1, 2)
         x = repeat(separated.features, each) + self.pointer(pointed)
         x, states = self._run(x, self.blocks[first:], film.chunk(2 * len(states), -1), states, ops, half)
@@ -397,7 +404,7 @@ class Extractor(nn.Module):
 
     def decode(self, x: Tensor, ops: Operators, half: bool) -> Tensor:
         """Features to a filter for each bin: ``[time, batch, bin, 8]``."""
-        time, batch = x.shape[:2]
+        time, batch = (int(n) for n in x.shape[:2])
         rows = ops.norm_film(x, *self.gains(), half).flatten(0, 1)
         groups = self.decoder(list(rows.split([n for n, _ in self.config.bands], 1)))
         bins = [g.reshape(time * batch, -1, FILTER) for g in groups]
@@ -422,7 +429,7 @@ class Extractor(nn.Module):
         half: bool = False,
     ) -> tuple[Tensor, tuple[list[Tensor], list[Tensor], list[Tensor]]]:
         """Separate, recognise and select: spectra in and out, with the states of each."""
-        key, film = conditioning.tensor_split([self.config.key], -1)
+        key, film = self.conditioner.parts(conditioning)
         separated, trunk = self.separate(spectrum, states[0], ops, half)
         match, voice = self.recognise(separated, key, states[1], ops)
         target, last = self.select(spectrum, separated, match, film, states[2], ops, half)

@@ -8,6 +8,16 @@ from hearable.synthesis.recipes import TseRecipe
 from training.network import ExtractorConfig
 from training.tfgridnet import TFGridNetConfig
 
+# For microcontrollers: half the channels, 26 bands.
+TINY = ExtractorConfig(
+    channels=24,
+    mixing_groups=4,
+    bands=((8, 4), (8, 8), (10, 16)),
+    bottleneck=24,
+    voice_channels=48,
+    key=32,
+)
+
 
 @dataclass(frozen=True)
 class ExtractorPreset:
@@ -19,6 +29,7 @@ class ExtractorPreset:
     batch: int = 2
     targets: int = 2
     absent: float = 0.05
+    predicted: float = 0.0  # share of embeddings from the enrollment network; then all of validation's are
     ramp: int = 6000
     muon: bool = True
     learning_rate: float = 2e-3
@@ -70,8 +81,9 @@ class EnrollerPreset:
 
 EXTRACTORS = {
     "base": ExtractorPreset(),
+    "tiny": ExtractorPreset(network=TINY),
     # The paper's network, for comparison: Adam at its rate, the same scenes.
     "paper": ExtractorPreset(network=TFGridNetConfig(), muon=False, learning_rate=5e-4),
 }
-VOICES = {"voice": VoicePreset()}
+VOICES = {"voice": VoicePreset(), "tiny-voice": VoicePreset(network=TINY)}
 ENROLLERS = {"enroll": EnrollerPreset()}

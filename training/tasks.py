@@ -99,7 +99,7 @@ class ExtractorTask(Task):
         if self.updates < self.preset.separation_updates:
             return separation
 
-        key, film = network.conditioner(embedding).tensor_split([network.config.key], -1)
+        key, film = network.conditioner.parts(network.conditioner(embedding))
         match, _ = network.recognise(separated, key, states[1], FUSED)
         # A talker's voice is the one that the permutation gave it; nobody's, that after the last.
         nobody = order.new_full((len(order), 1), order.shape[1])

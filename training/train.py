@@ -21,6 +21,7 @@ from hearable.synthesis.recipes import Material
 from training.corpus import CachedSounds, load_material
 from training.data import Curriculum, EnrollmentScenes, ExtractionScenes, Voices, collate
 from training.enroller import Enroller
+from training.enrollments import Enrollments
 from training.network import Extractor, ExtractorConfig
 from training.presets import EnrollerPreset, ExtractorPreset, VoicePreset
 from training.tasks import EnrollerTask, ExtractorTask, Task, VoiceTask, speaker_statistics
@@ -116,6 +117,8 @@ class Scenes(lightning.LightningDataModule):
             world=world,
             targets=self.preset.targets if train else 1,
             absent=self.preset.absent if train else 0.0,
+            enrollments=Enrollments(self.cache, split) if self.preset.predicted else None,
+            predicted=self.preset.predicted if train else 1.0,
         )
 
     def train_dataloader(self) -> DataLoader[Any]:
