@@ -8,11 +8,13 @@ import typer
 
 from hearable.cli.bench import bench
 from hearable.cli.console import reporting, say
+from hearable.cli.devices import devices
 from hearable.cli.doctor import doctor
 from hearable.cli.enroll import enroll
 from hearable.cli.evaluate import evaluate
 from hearable.cli.extract import extract
 from hearable.cli.info import info
+from hearable.cli.live import live
 from hearable.cli.models import models
 from hearable.cli.seld import seld
 
@@ -44,6 +46,6 @@ def main(
     """Look at someone for a few seconds, then hear only them."""
 
 
-for _command in (enroll, extract, info, models, doctor, bench, evaluate):
+for _command in (enroll, extract, info, models, doctor, bench, evaluate, live, devices):
     app.command()(reporting(_command))
 app.add_typer(seld)

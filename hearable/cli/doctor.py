@@ -12,7 +12,8 @@ import typer
 
 from hearable import checkpoints
 from hearable.cli.console import Json, emit, say
-from hearable.errors import HearableError, ModelError
+from hearable.errors import AudioError, HearableError, ModelError
+from hearable.live.engine import query_devices
 from hearable.session import Graph
 from hearable.timing import measure
 
@@ -25,6 +26,7 @@ PACKAGES = (
     "typer",
     "rich",
     "platformdirs",
+    "textual",
     "cobs",
     "pyserial",
 )
@@ -77,27 +79,14 @@ def versions() -> Iterator[Finding]:
 def devices() -> Iterator[Finding]:
     """Where live sound could come from and go to."""
     try:
-        import sounddevice
-    except (ImportError, OSError):  # OSError: the package is there, the library that it loads is not
-        yield Finding("devices", "note", f"PortAudio is missing, no live sound: {_portaudio_mend()}")
-        return
-    try:
-        found = list(sounddevice.query_devices())
-    except sounddevice.PortAudioError as problem:
-        yield Finding("devices", "note", f"cannot be listed, no live sound: {problem}")
+        found = query_devices()
+    except AudioError as problem:
+        yield Finding("devices", "note", str(problem))
         return
     if not found:
         yield Finding("devices", "note", "none found, no live sound: connect one, or start the sound server")
     for device in found:
-        ways = f"{device['max_input_channels']} in, {device['max_output_channels']} out"
-        yield Finding("device", "ok", f"{device['name']}: {ways}, {device['default_samplerate']:.0f} Hz")
-
-
-def _portaudio_mend() -> str:
-    return {
-        "Linux": "apt install libportaudio2",
-        "Darwin": "brew install portaudio",
-    }.get(platform.system(), "reinstall sounddevice")
+        yield Finding("device", "ok", f"{device}: {device.inputs} in, {device.outputs} out, {device.rate} Hz")
 
 
 def hashes() -> Iterator[Finding]:
