@@ -121,8 +121,12 @@ class Control:
             self._record()
 
     def close(self) -> None:
-        """End sound and recording."""
+        """End recording and sound."""
+        self.end_recording()
         self.engine.stop()
+
+    def end_recording(self) -> None:
+        """Complete the files, if any."""
         if self._recorder is not None:
             self._record()
 

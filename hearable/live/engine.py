@@ -22,6 +22,7 @@ from hearable.live.stream import Counts, LiveStream, StreamMeters
 
 LOST_S = 2.0  # no call for that long: the device is gone
 RETRY_S = 1.0
+STUCK_S = 6.0  # opening and closing take less; PortAudio may never return when a sound server has died
 BLOCK_S = 0.008
 NO_DEVICE = "none"
 
@@ -136,6 +137,7 @@ class Engine:
         self._change = threading.Event()  # other devices are wanted
         self._wake: SimpleQueue[None] = SimpleQueue()
         self._priority = ""
+        self._beat = time.monotonic()
         self._threads = [
             threading.Thread(target=run, name=f"hearable-{run.__name__.strip('_')}", daemon=True)
             for run in (self._worker, self._supervisor)
@@ -153,6 +155,7 @@ class Engine:
         try:
             self._connect()
             self._state = "running"
+            self._tell(f"listening: {self._description()}")
         except AudioError:
             if not patient:
                 raise
@@ -169,6 +172,11 @@ class Engine:
                 thread.join(timeout=5)
         self._disconnect()
         self._state = "ended"
+
+    @property
+    def stuck(self) -> bool:
+        """The sound system does not return: only a new process helps."""
+        return self._state != "ended" and time.monotonic() - self._beat > STUCK_S
 
     def use(self, input: str | None, output: str | None) -> None:
         """Change over to other devices; ``None`` keeps the present one."""
@@ -202,6 +210,7 @@ class Engine:
 
     def _supervisor(self) -> None:
         while not self._stopping.wait(0.05):
+            self._beat = time.monotonic()
             if self._change.is_set():
                 self._change.clear()
                 self._reconnect("changing devices")
@@ -216,6 +225,7 @@ class Engine:
         self._tell(f"{why}: connecting again")
         last = ""
         while not self._stopping.is_set():
+            self._beat = time.monotonic()
             self._disconnect()
             try:
                 rescan()
@@ -227,8 +237,16 @@ class Engine:
                 self._stopping.wait(RETRY_S)
                 continue
             self._state = "running"
-            self._tell(f"sound again: {self._names['input']} to {self._names['output']}")
+            self._tell(f"sound again: {self._description()}")
             return
+
+    def _description(self) -> str:
+        stream = self._stream
+        assert stream is not None
+        rates = [f"{way} at {hz} Hz" for way, hz in (("input", stream.in_hz), ("output", stream.out_hz))
+                 if hz != self.processor.rate]  # fmt: skip
+        resampled = f", resampled: {', '.join(rates)}" if rates else ""
+        return f"{self._names['input']} to {self._names['output']}{resampled}"
 
     # ---- devices
 

@@ -104,11 +104,11 @@ def serve(settings: Settings, pipe: Connection, log: str, patient: bool) -> None
     said: SimpleQueue[str] = SimpleQueue()  # the worker speaks too, and must not wait for whoever reads
     try:
         control = Control(settings, said.put)
+        prepare_process()
         control.start(patient)
     except HearableError as problem:
         _send(pipe, "failed", str(problem))
         return
-    prepare_process()
     try:
         due = time.monotonic()
         while True:
@@ -119,6 +119,9 @@ def serve(settings: Settings, pipe: Connection, log: str, patient: bool) -> None
                 control.do(command, *arguments)
             elif time.monotonic() >= due:
                 control.poll()
+                if control.engine.stuck:
+                    control.end_recording()
+                    os._exit(1)  # nothing else ends a thread in a library; whoever started us starts anew
                 while not said.empty():
                     _send(pipe, "said", said.get())
                 if not _send(pipe, "status", control.status()):

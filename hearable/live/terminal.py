@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 import time
+from collections.abc import Callable
 from typing import ClassVar
 
-from rich.table import Table
 from rich.text import Text
+from textual import work
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
@@ -14,10 +18,8 @@ from textual.screen import ModalScreen
 from textual.widgets import Footer, Label, OptionList, RichLog, Static
 from textual.widgets.option_list import Option
 
-from hearable.errors import AudioError
 from hearable.live.control import LEAST_BACKGROUND_DB, Status
-from hearable.live.devices import WHAT, Way
-from hearable.live.engine import query_devices
+from hearable.live.devices import WHAT, Device, Way, remember
 from hearable.live.look_key import LookKey
 from hearable.live.meters import people_table, sound_table, stream_table
 from hearable.live.recent import LOOK_S
@@ -27,24 +29,24 @@ REFRESH_S = 0.1
 STEP_DB = 3.0
 
 
-class DeviceScreen(ModalScreen[str | None]):
+class DeviceScreen(ModalScreen[int | None]):
     """Choose a device for one direction."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss", "Back")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Back")]
     CSS = "DeviceScreen { align: center middle; } OptionList { width: 80%; height: auto; max-height: 80%; }"
 
-    def __init__(self, way: Way, options: list[tuple[str, str]]):
+    def __init__(self, way: Way, options: list[str]):
         super().__init__()
         self._way, self._options = way, options
 
     def compose(self) -> ComposeResult:
         """The list."""
         yield Label(f"{WHAT[self._way].capitalize()} (Enter to choose, Esc to go back)")
-        yield OptionList(*(Option(Text(text), id=index) for index, text in self._options))
+        yield OptionList(*(Option(Text(text)) for text in self._options))
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """One was chosen."""
-        self.dismiss(event.option_id)
+        self.dismiss(event.option_index)
 
 
 class TerminalApp(App[str | None]):
@@ -62,9 +64,9 @@ class TerminalApp(App[str | None]):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space", "look", "Look"),
-        Binding("1", "select(1)", "1-9 person", key_display="1-9"),
+        Binding("1", "select(1)", "Person", key_display="1-9"),
         *(Binding(str(n), f"select({n})", show=False) for n in range(2, 10)),
-        Binding("0", "select(0)", "Everything"),
+        Binding("0", "select(0)", "All"),
         Binding("b", "bypass", "Bypass"),
         Binding("plus,equals_sign", "background(1)", "Background", key_display="+/-"),
         Binding("minus", "background(-1)", show=False),
@@ -105,7 +107,7 @@ class TerminalApp(App[str | None]):
             if isinstance(news, Status):
                 self._status = news
             else:
-                self.query_one(RichLog).write(Text(f"{time.strftime('%H:%M:%S')}  {news}"))
+                self._write(news)
         if self._control.ended is not None:
             self.exit(self._control.ended)
         if self._look_key.tick(time.monotonic()) == "stop":
@@ -121,7 +123,7 @@ class TerminalApp(App[str | None]):
         if status.sound.looking_s is not None and status.sound.looking_s > LOOK_S[1]:
             self._look_key.end()  # the engine ended it
 
-    def _look_text(self, status: Status) -> Table | Text:
+    def _look_text(self, status: Status) -> Text:
         seconds = status.sound.looking_s
         if status.enrolling:
             return Text("learning the voice ...", "bold yellow")
@@ -171,25 +173,37 @@ class TerminalApp(App[str | None]):
         """End."""
         self.exit(None)
 
+    @work(thread=True, exclusive=True)
     def action_devices(self) -> None:
-        """Choose microphones, then headphones."""
-        try:
-            devices = query_devices()
-        except AudioError as problem:
-            self.query_one(RichLog).write(Text(str(problem)))
+        """List the devices, in a process of their own: only a fresh one sees what was plugged in, and it may crash."""
+        done = subprocess.run([sys.executable, "-m", "hearable", "devices", "--json"], capture_output=True, text=True)
+        if done.returncode:
+            self.call_from_thread(self._write, done.stderr.strip() or "devices cannot be listed")
             return
-        chosen: dict[Way, str | None] = {}
+        devices = [Device(**{**d, "defaults": tuple(d["defaults"])}) for d in json.loads(done.stdout)["devices"]]
+        self.call_from_thread(self._choose_devices, devices)
 
-        def ask(way: Way) -> DeviceScreen:
-            fitting = [d for d in devices if d.channels(way) >= 2]
-            return DeviceScreen(way, [(str(d.index), f"{d}, {d.rate} Hz") for d in fitting])
+    def _choose_devices(self, devices: list[Device]) -> None:
+        """Microphones, then headphones; what is chosen is remembered."""
+        chosen: dict[Way, Device] = {}
 
-        def output_chosen(index: str | None) -> None:
-            if index or chosen["input"]:
-                self._control.do("devices", chosen["input"], index)
+        def ask(way: Way, then: Callable[[], object]) -> None:
+            fitting = [device for device in devices if device.channels(way) >= 2]
 
-        def input_chosen(index: str | None) -> None:
-            chosen["input"] = index
-            self.push_screen(ask("output"), output_chosen)
+            def answered(index: int | None) -> None:
+                if index is not None:
+                    chosen[way] = fitting[index]
+                then()
 
-        self.push_screen(ask("input"), input_chosen)
+            self.push_screen(DeviceScreen(way, [f"{device}, {device.rate} Hz" for device in fitting]), answered)
+
+        def done() -> None:
+            if chosen:
+                names = {way: str(device) for way, device in chosen.items()}
+                self._control.do("devices", names.get("input"), names.get("output"))
+                remember(chosen)
+
+        ask("input", lambda: ask("output", done))
+
+    def _write(self, text: str) -> None:
+        self.query_one(RichLog).write(Text(f"{time.strftime('%H:%M:%S')}  {text}"))
