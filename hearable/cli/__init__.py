@@ -14,6 +14,7 @@ from hearable.cli.enroll import enroll
 from hearable.cli.evaluate import evaluate
 from hearable.cli.extract import extract
 from hearable.cli.info import info
+from hearable.cli.latency import latency
 from hearable.cli.live import live
 from hearable.cli.models import models
 from hearable.cli.seld import seld
@@ -46,6 +47,6 @@ def main(
     """Look at someone for a few seconds, then hear only them."""
 
 
-for _command in (enroll, extract, info, models, doctor, bench, evaluate, live, devices):
+for _command in (enroll, extract, info, models, doctor, bench, evaluate, live, devices, latency):
     app.command()(reporting(_command))
 app.add_typer(seld)

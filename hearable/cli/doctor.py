@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import platform
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Annotated, Literal, TypeAlias
 
 import typer
 
 from hearable import checkpoints
 from hearable.cli.console import Json, emit, say
 from hearable.errors import AudioError, HearableError, ModelError
-from hearable.live.engine import query_devices
+from hearable.live.ears import Verdict, check_ears
+from hearable.live.engine import query_devices, record
 from hearable.session import Graph
 from hearable.timing import measure
 
@@ -31,6 +33,8 @@ PACKAGES = (
     "pyserial",
 )
 
+EARS_S = 6.0
+
 
 @dataclass(frozen=True)
 class Finding:
@@ -41,9 +45,22 @@ class Finding:
     detail: str
 
 
-def doctor(as_json: Json = False) -> None:
+Check: TypeAlias = Callable[[], Iterator[Finding]]
+
+
+def doctor(
+    ears: Annotated[bool, typer.Option("--ears", help="Only: are left and right swapped? Snap your fingers.")] = False,
+    input: Annotated[str | None, typer.Option(metavar="DEVICE", help="Microphones for --ears.")] = None,
+    as_json: Json = False,
+) -> None:
     """Check versions, audio devices, model hashes and speed; exit with 1 when something is broken."""
-    findings = [finding for check in (versions, devices, hashes, speed) for finding in _checked(check)]
+    if ears:
+        if not as_json:
+            say(f"Snap your fingers three times beside your LEFT ear, within {EARS_S:g} s ...")
+        checks: dict[str, Check] = {"ears": functools.partial(swapped_ears, input)}
+    else:
+        checks = {"versions": versions, "devices": devices, "hashes": hashes, "speed": speed}
+    findings = [finding for name, check in checks.items() for finding in _checked(name, check)]
     broken = sum(finding.state == "broken" for finding in findings)
     if as_json:
         emit({"ok": not broken, "findings": [asdict(finding) for finding in findings]})
@@ -55,12 +72,20 @@ def doctor(as_json: Json = False) -> None:
         raise typer.Exit(1)
 
 
-def _checked(check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+def swapped_ears(input: str | None) -> Iterator[Finding]:
+    """Whether a snap beside the left ear is heard there first."""
+    found = check_ears(*record(input, EARS_S))
+    states: dict[Verdict, Literal["ok", "note", "broken"]] = {"right": "ok", "unclear": "note", "swapped": "broken"}
+    heard = f"{found.snaps} snaps, left {found.earlier_us:+.0f} us earlier and {found.louder_db:+.1f} dB louder"
+    yield Finding("ears", states[found.verdict], f"{found.detail} ({heard})" if found.snaps else found.detail)
+
+
+def _checked(name: str, check: Check) -> Iterator[Finding]:
     """A check's findings; what it raises is one of them, so that the other checks go on."""
     try:
         yield from check()
     except (HearableError, OSError) as problem:
-        yield Finding(check.__name__, "broken", str(problem))
+        yield Finding(name, "broken", str(problem))
 
 
 def versions() -> Iterator[Finding]:

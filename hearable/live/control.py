@@ -84,6 +84,8 @@ class Control:
             "bypass": self._bypass,
             "mute": self._mute,
             "background": self._background,
+            "nudge": self._nudge,
+            "toggle": self._toggle,
             "look": self._look,
             "record": self._record,
             "devices": self._devices,
@@ -155,7 +157,8 @@ class Control:
         """Carry out a command; what goes wrong is told, not raised.
 
         ``select NAME`` (or ``None``), ``bypass BOOL``, ``mute BOOL``, ``background DB``, ``look BOOL`` (begin, end),
-        ``record``, ``devices INPUT OUTPUT``.
+        ``record``, ``devices INPUT OUTPUT``; relative to what is, for keys that are faster than a display:
+        ``nudge DB`` (the background), ``toggle bypass`` and ``toggle mute``.
         """
         try:
             self._commands[command](*arguments)
@@ -180,6 +183,17 @@ class Control:
         self.processor.background_db = level_db if level_db >= LEAST_BACKGROUND_DB else -float("inf")
         # As text where it is no number: JSON has no infinity.
         self._log("background", db=level_db if level_db >= LEAST_BACKGROUND_DB else None)
+
+    def _nudge(self, by_db: float) -> None:
+        # From silence, the first step up is the least level.
+        level_db = max(self.processor.background_db, LEAST_BACKGROUND_DB - abs(by_db))
+        self._background(min(0.0, level_db + by_db))
+
+    def _toggle(self, what: str) -> None:
+        if what == "bypass":
+            self._bypass(not self.processor.bypass)
+        else:
+            self._mute(not self.processor.muted)
 
     def _look(self, on: bool) -> None:
         self._log("look", on=on)

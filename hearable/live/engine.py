@@ -15,10 +15,9 @@ import numpy as np
 from hearable.chunks import Audio
 from hearable.errors import AudioError
 from hearable.live.devices import Choice, Device, Way, choose, remembered_devices
-from hearable.live.processor import LiveProcessor
 from hearable.live.realtime import prepare_thread
 from hearable.live.replay import Replay
-from hearable.live.stream import Counts, LiveStream, StreamMeters
+from hearable.live.stream import ChunkProcessor, Counts, LiveStream, StreamMeters
 
 LOST_S = 2.0  # no call for that long: the device is gone
 RETRY_S = 1.0
@@ -98,6 +97,22 @@ def _sounddevice() -> Any:
     return sounddevice
 
 
+def record(input: str | None, seconds: float) -> tuple[Audio, int]:
+    """Record float32 ``[2, samples]`` from microphones; also gives the rate in Hz.
+
+    Raises:
+        AudioError: no such device, not stereo, or it cannot be opened.
+    """
+    sounddevice = _sounddevice()
+    device = choose(query_devices(), "input", input, remembered_devices().get("input")).device
+    try:
+        frames = sounddevice.rec(round(seconds * device.rate), device.rate, 2, "float32", device=device.index)
+        sounddevice.wait()
+    except sounddevice.PortAudioError as problem:
+        raise AudioError(f"{device} cannot be opened: {problem}") from problem
+    return np.ascontiguousarray(frames.T), device.rate
+
+
 def shares_clock(input: Device, output: Device) -> bool:
     """Whether one callback can serve both: one device, or two clients of one JACK server."""
     return input.index == output.index or ("JACK" in input.host and "JACK" in output.host)
@@ -117,7 +132,7 @@ class Engine:
 
     def __init__(
         self,
-        processor: LiveProcessor,
+        processor: ChunkProcessor,
         input: str | None = None,
         output: str | None = None,
         replay: Replay | None = None,

@@ -12,12 +12,12 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from hearable.chunks import Audio, Rechunker
 from hearable.live.drift import DriftControl
-from hearable.live.processor import LiveProcessor
 from hearable.live.ring import Ring
 from hearable.live.varispeed import Varispeed
 from hearable.timing import Timing, summarize
@@ -33,6 +33,30 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S, CALM_S = (
 RESYNC_S = 0.05  # a delay that far off was no drift: a device paused
 JITTER_S = 0.002  # callbacks of two devices come that much early or late
 TIMED_CHUNKS = 1250  # 10 s
+
+
+class ChunkProcessor(Protocol):
+    """What is done to the sound, chunk by chunk; a ``LiveProcessor`` is one.
+
+    Attributes:
+        rate: samples a second.
+        channels: number of channels.
+        chunk_samples: samples in a chunk.
+        lookahead_samples: how late ``step`` gives what it took.
+        shedding: it is to do without the network, to save time.
+    """
+
+    rate: int
+    channels: int
+    chunk_samples: int
+    lookahead_samples: int
+    shedding: bool
+
+    def step(self, chunk: Audio) -> Audio:
+        """One chunk ``[channels, chunk_samples]`` in, one out."""
+
+    def reset(self) -> None:
+        """Begin a new stream."""
 
 
 @dataclass
@@ -88,7 +112,7 @@ class LiveStream:
 
     def __init__(
         self,
-        processor: LiveProcessor,
+        processor: ChunkProcessor,
         in_hz: int,
         out_hz: int,
         shared_clock: bool = True,

@@ -18,7 +18,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Footer, Label, OptionList, RichLog, Static
 from textual.widgets.option_list import Option
 
-from hearable.live.control import LEAST_BACKGROUND_DB, Status
+from hearable.live.control import Status
 from hearable.live.devices import WHAT, Device, Way, remember
 from hearable.live.look_key import LookKey
 from hearable.live.meters import people_table, sound_table, stream_table
@@ -67,11 +67,11 @@ class TerminalApp(App[str | None]):
         Binding("1", "select(1)", "Person", key_display="1-9"),
         *(Binding(str(n), f"select({n})", show=False) for n in range(2, 10)),
         Binding("0", "select(0)", "All"),
-        Binding("b", "bypass", "Bypass"),
+        Binding("b", "switch('bypass')", "Bypass"),
         Binding("plus,equals_sign", "background(1)", "Background", key_display="+/-"),
         Binding("minus", "background(-1)", show=False),
         Binding("r", "record", "Record"),
-        Binding("m", "mute", "Mute"),
+        Binding("m", "switch('mute')", "Mute"),
         Binding("d", "devices", "Devices"),
         Binding("q,ctrl+c", "quit_app", "Quit"),
     ]
@@ -149,21 +149,13 @@ class TerminalApp(App[str | None]):
         if number <= len(people):
             self._control.do("select", people[number - 1] if number else None)
 
-    def action_bypass(self) -> None:
-        """Everything passes, or the person again."""
-        if self._status:
-            self._control.do("bypass", not self._status.sound.bypass)
-
-    def action_mute(self) -> None:
-        """Silence, or sound again."""
-        if self._status:
-            self._control.do("mute", not self._status.sound.muted)
+    def action_switch(self, what: str) -> None:
+        """Bypass: everything passes, or the person again. Mute: silence, or sound again."""
+        self._control.do("toggle", what)
 
     def action_background(self, steps: int) -> None:
         """More or less of everything else."""
-        if self._status:
-            level_db = max(self._status.sound.background_db, LEAST_BACKGROUND_DB - STEP_DB)
-            self._control.do("background", min(0.0, level_db + steps * STEP_DB))
+        self._control.do("nudge", steps * STEP_DB)
 
     def action_record(self) -> None:
         """Begin or end a recording."""
