@@ -8,7 +8,6 @@ from typing import Literal
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from scipy.signal import get_window
 
 Format = Literal["foa", "mic"]
 Features = NDArray[np.float32]
@@ -42,11 +41,10 @@ def features(audio: NDArray[np.float32], kind: Format) -> Features:
 
 def stft(audio: NDArray[np.float32]) -> Spectra:
     """``[channels, samples // 480, 513]``: a Hann window of 960 samples, centred at each multiple of 480."""
-    window = np.pad(get_window("hann", WINDOW), (FFT - WINDOW) // 2).astype(np.float32)
+    window = np.pad(np.hanning(WINDOW + 1)[:-1], (FFT - WINDOW) // 2).astype(np.float32)
     padded = np.pad(np.asarray(audio, np.float32), ((0, 0), (FFT // 2, FFT // 2)))
     frames = sliding_window_view(padded, FFT, axis=-1)[:, ::HOP][:, : audio.shape[1] // HOP]
-    spectra: Spectra = np.fft.rfft(frames * window, axis=-1).astype(np.complex64)
-    return spectra
+    return np.fft.rfft(frames * window, axis=-1).astype(np.complex64)
 
 
 def log_mel(spectra: Spectra) -> Features:
@@ -54,7 +52,7 @@ def log_mel(spectra: Spectra) -> Features:
     power = np.maximum(_power(spectra) @ MEL.T, 1e-10)
     level = 10 * np.log10(power)
     loudest = level.max((1, 2), keepdims=True)
-    return np.maximum(level, loudest - RANGE_DB).astype(np.float32)
+    return np.asarray(np.maximum(level, loudest - RANGE_DB), np.float32)
 
 
 def intensity(spectra: Spectra) -> Features:
