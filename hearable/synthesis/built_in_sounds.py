@@ -87,7 +87,7 @@ class _Studio:
         overtones[1 : count + 1] = np.exp(1j * n) / n**slope
         period = np.fft.irfft(overtones) * PERIOD / 2
         turns = np.cumsum(pitch_hz) / self.rate % 1
-        return np.interp(turns * PERIOD, np.arange(PERIOD + 1), np.append(period, period[0]))
+        return np.asarray(np.interp(turns * PERIOD, np.arange(PERIOD + 1), np.append(period, period[0])))
 
     def strike(self, modes_hz: Wave, decay_s: Wave) -> Wave:
         """A struck body: modes of random strength that die away, down to 40 dB."""
@@ -232,7 +232,7 @@ def _piano(studio: _Studio) -> Pieces:
 
     def note() -> Wave:
         pitch = key * 2 ** (studio.rng.choice([0, 2, 4, 5, 7, 9, 11, 12]) / 12)
-        n = np.arange(1, 10)
+        n = np.arange(1.0, 10.0)
         wave = studio.strike(pitch * n * np.sqrt(1 + 4e-4 * n**2), 0.5 / n**0.7)
         return wave[: round(studio.between(0.3, 0.9) * studio.rate)]
 
@@ -245,7 +245,7 @@ def _engine(studio: _Studio) -> Pieces:
     seconds = studio.between(5.0, 10.0)
     speed = studio.between(25, 90) * studio.wander(seconds, 0.8, 0.12).clip(0.5, 2)
     firing = studio.harmonics(speed, 0.7, 2500) * studio.wander(seconds, 30, 0.15)
-    return [(0.0, studio.faded(firing + 1.5 * studio.noise(seconds, 200, 4000), 0.1, 0.2))]
+    return [(0.0, studio.faded(firing / np.std(firing) + 0.3 * studio.noise(seconds, 100, 2500), 0.1, 0.2))]
 
 
 def _fire(studio: _Studio) -> Pieces:

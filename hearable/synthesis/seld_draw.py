@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import zlib
 from collections import defaultdict
 from collections.abc import Sequence
@@ -186,7 +187,7 @@ class _Clip:
             frames.pop()
         spare = total - sum(frames) - gap * max(len(frames) - 1, 0)
         cuts = np.sort(self.rng.integers(0, spare + 1, len(frames)))
-        before = np.cumsum([0, *(length + gap for length in frames[:-1])]) if frames else []
+        before = itertools.accumulate((length + gap for length in frames), initial=0)
         return [
             self.event(stretch, role, int(cut + offset) * self.frame)
             for stretch, cut, offset in zip(stretches, cuts, before, strict=False)
@@ -244,7 +245,7 @@ def _between(rng: np.random.Generator, limits: Range) -> float:
 
 def _power(events: Sequence[Event]) -> float:
     """Energy at the array in the free field."""
-    return sum(e.samples * 10 ** (e.level_db / 10) / np.mean([w.distance_m**2 for w in e.path]) for e in events)
+    return sum(e.samples * 10 ** (e.level_db / 10) / float(np.mean([w.distance_m**2 for w in e.path])) for e in events)
 
 
 def _at_ratio(events: list[Event], reference: float, ratio_db: float) -> list[Event]:

@@ -105,21 +105,21 @@ class SeldSounds:
                 self._files[name] = found.path
                 self.entries.append(SoundEntry(name, found.label, found.origin, found.split))
 
-    def read(self, name: str, start: int = 0, samples: int | None = None) -> NDArray[np.float32]:
+    def read(self, sound: str, start: int, samples: int) -> NDArray[np.float32]:
         """``[samples]`` from sample ``start`` on, channels averaged, in -1..1; fewer where the sound ends.
 
         Raises:
             AudioError: no such sound, or the file cannot be read.
         """
-        return self._get(name)[0][start : None if samples is None else start + samples]
+        return self._get(sound)[0][start : start + samples]
 
-    def spans(self, name: str) -> list[Span]:
+    def spans(self, sound: str) -> list[Span]:
         """The stretches in which it sounds, one at least.
 
         Raises:
             AudioError: no such sound, the file cannot be read, or it is silent.
         """
-        return self._get(name)[1]
+        return self._get(sound)[1]
 
     def _get(self, name: str) -> tuple[NDArray[np.float32], list[Span]]:
         if name in self._kept:

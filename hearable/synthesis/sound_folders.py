@@ -117,6 +117,8 @@ def _manifest(folder: Path) -> Iterator[FoundSound]:
     for row in _rows(folder / "manifest.csv", ("path", "class")):
         path = folder / row["path"]
         path = path if path.is_file() else folder.parent / row["path"]
+        if not path.resolve().is_relative_to(folder.resolve()):
+            raise AudioError(f"{folder / 'manifest.csv'}: expected paths inside {folder}, found {row['path']!r}")
         yield FoundSound(path, row["class"], row.get("origin") or row["path"], row.get("split") or "")
 
 
