@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from hearable.live.control import Settings, Status
 from hearable.live.remote import RemoteControl
 from hearable.profiles import SpeakerProfile
 from tests.jackserver import Ears, Mic, jack_server, publish_toys, require_jack, stop_server
+from tests.test_live_ears import snaps
 
 ROOT = Path(__file__).resolve().parent.parent
 NAME = f"hearable-test-{os.getpid()}"
@@ -114,10 +116,43 @@ def test_another_rate_is_resampled_and_said(toys):
         assert status.engine.in_hz == 48000
 
 
+def hearable(*arguments: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "hearable", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60)
+
+
+def test_the_round_trip_and_the_ears_are_measured(toys):
+    import jack
+
+    clip = snaps(16000)
+    with jack_server(NAME):
+        loop = jack.Client("loop", no_start_server=True)
+        for ear in ("left", "right"):
+            loop.inports.register(f"in_{ear}"), loop.outports.register(f"out_{ear}")
+
+        def back(frames: int) -> None:
+            for heard, played in zip(loop.inports, loop.outports, strict=True):
+                played.get_array()[:] = heard.get_array()
+
+        loop.set_process_callback(back)
+        loop.activate()
+        model = ["--model", str(toys / "toy.onnx"), "--json"]
+        found = json.loads(hearable("latency", "--input", "loop", "--output", "loop", *model).stdout)
+        loop.deactivate()
+        loop.close()
+        with contextlib.closing(Mic()) as mic:
+            mic.begin(np.tile(clip, 6))
+            right = json.loads(hearable("doctor", "--ears", "--input", "mic", "--json").stdout)
+            mic.begin(np.tile(clip[::-1], 6))
+            swapped = hearable("doctor", "--ears", "--input", "mic", "--json")
+    assert found["engine_ms"] == 8 and found["lookahead_ms"] == 4 and found["bursts"] >= 4
+    assert 12 <= found["end_to_end_ms"] <= 28  # JACK passes on within the period, or in the next
+    assert right["ok"] and "left is left" in right["findings"][0]["detail"]
+    assert swapped.returncode == 1 and "are swapped" in json.loads(swapped.stdout)["findings"][0]["detail"]
+
+
 def test_the_devices_command_lists_and_remembers(toys):
     with jack_server(NAME):
-        command = [sys.executable, "-m", "hearable", "devices"]
-        shown = subprocess.run([*command, "--input", "sys"], capture_output=True, text=True, cwd=ROOT, timeout=60)
-        again = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60)
-    assert "2 stereo" in shown.stdout and "Remembered in" in shown.stdout
+        shown, again = hearable("devices", "--input", "sys"), hearable("devices")
+    assert "stereo" in shown.stdout and "Remembered in" in shown.stdout
     assert "microphones: 0 system (JACK Audio Connection Kit): remembered" in again.stdout

@@ -71,4 +71,4 @@ def _show(found: list[Device]) -> None:
 
 
 def _ears(channels: int) -> str:
-    return {0: "-", 1: "1 mono", 2: "2 stereo"}.get(channels, f"{channels} (first 2 taken)")
+    return {0: "-", 1: "mono", 2: "stereo"}.get(channels, f"{channels}: 1, 2")
