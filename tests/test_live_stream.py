@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from hearable.audio import read_audio, resample
 from hearable.extractor import ChunkExtractor
 from hearable.live.processor import LiveProcessor
 from hearable.live.stream import LiveStream
+from hearable.metrics import si_sdr
 from tests import toymodel
 from tests.simdevices import SimDevices, playing, tone
+
+DEMO = Path(__file__).resolve().parent.parent / "examples" / "demo"
 
 
 def start(toy, devices: SimDevices, in_hz: int = 16000, out_hz: int = 16000, shared: bool = True):
@@ -67,6 +73,22 @@ def test_other_rates_sound_the_same_and_cost_little_delay(toy, rate):
     assert np.abs(heard - 0.3 * np.sin(2 * np.pi * 997.0 * t)).max() < 1e-3
     assert stream.counts.missed == 0
     assert stream.latency_s < 0.0285
+
+
+def test_at_48_khz_the_result_is_as_good_as_at_16(toy):
+    mixture, rate = read_audio(DEMO / "mixture.flac")
+    target, _ = read_audio(DEMO / "target.flac")
+    mixture, target = (resample(audio[:, : 4 * rate], rate, 16000) for audio in (mixture, target))
+    scores = []
+    for hz in (16000, 48000):
+        devices = SimDevices(playing(resample(mixture, 16000, hz)), round(0.008 * hz), round(0.008 * hz))
+        stream, processor, _ = start(toy, devices, hz, hz)
+        processor.select("anna")
+        devices.run(4.0)
+        late = round(hz * stream.latency_s)
+        heard = resample(devices.output()[:, late:], hz, 16000)[:, 8000:56000]
+        scores.append(float(np.mean(si_sdr(heard, target[:, 8000:56000]))))
+    assert scores[1] == pytest.approx(scores[0], abs=0.1)  # dB
 
 
 @pytest.mark.parametrize(
