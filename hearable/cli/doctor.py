@@ -16,7 +16,18 @@ from hearable.errors import HearableError, ModelError
 from hearable.session import Graph
 from hearable.timing import measure
 
-PACKAGES = ("numpy", "onnxruntime", "soundfile", "soxr", "sounddevice", "typer", "rich", "platformdirs")
+PACKAGES = (
+    "numpy",
+    "onnxruntime",
+    "soundfile",
+    "soxr",
+    "sounddevice",
+    "typer",
+    "rich",
+    "platformdirs",
+    "cobs",
+    "pyserial",
+)
 
 
 @dataclass(frozen=True)

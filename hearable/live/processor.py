@@ -105,12 +105,11 @@ class LiveProcessor:
         self._guard = EarGuard(self.chunk_samples, self.rate)
         chunk_s = self.chunk_samples / self.rate
         self._in_peak, self._out_peak = PeakHold(self.channels, chunk_s), PeakHold(self.channels, chunk_s)
-        self._late = np.zeros((self.channels, self.lookahead_samples), np.float32)
         self._chunks = self._bad_samples = 0
         self._fault: str | None = None
         self._in = Rechunker(self.chunk_samples, self.channels)
         self._out = SampleQueue(self.channels)
-        self._out.push(np.zeros((self.channels, self.chunk_samples), np.float32))
+        self.reset()
         for name, profile in (people or {}).items():
             self.add(name, profile)
         self._warm_up()
@@ -121,6 +120,14 @@ class LiveProcessor:
         for _ in range(_WARM_UP_CHUNKS):
             silence = np.zeros((spec.channels, spec.chunk_samples), np.float32)
             self._model.extractor.step(silence, np.zeros(spec.conditioning_values, np.float32), state)
+
+    def reset(self) -> None:
+        """Begin a new stream, as when the device was changed: people, selection and levels stay."""
+        self._extractor = self._extracted = None
+        self._late = np.zeros((self.channels, self.lookahead_samples), np.float32)
+        self._in.reset()
+        self._out.clear()
+        self._out.push(np.zeros((self.channels, self.chunk_samples), np.float32))
 
     @property
     def people(self) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import numpy as np
 
 from hearable.chunks import Audio
 from hearable.errors import EnrollmentError
+from hearable.live.ring import Ring
 
 LOOK_S = (2.0, 5.0)  # the least and the most that is enrolled from
 _SPARE_S = 1.0  # what is being written never reaches into what is being copied
@@ -20,19 +21,15 @@ class RecentInput:
     """
 
     def __init__(self, rate: int, channels: int):
-        self.rate = rate
-        self._kept = np.zeros((channels, round((LOOK_S[1] + _SPARE_S) * rate)), np.float32)
+        self.rate, self.channels = rate, channels
+        self._ring = Ring(channels, round((LOOK_S[1] + _SPARE_S) * rate))
         self._pushed = 0  # samples in all
         self._look_from: int | None = None
 
     def push(self, block: Audio) -> None:
         """Take ``[channels, samples]``, at most what is kept."""
-        size, samples = self._kept.shape[1], block.shape[1]
-        begin = self._pushed % size
-        first = min(samples, size - begin)
-        self._kept[:, begin : begin + first] = block[:, :first]
-        self._kept[:, : samples - first] = block[:, first:]
-        self._pushed += samples  # last: only now may it be read
+        self._ring.write(self._pushed, block)
+        self._pushed += block.shape[1]  # last: only now may it be read
 
     @property
     def looking_s(self) -> float | None:
@@ -65,4 +62,6 @@ class RecentInput:
         if samples > end:
             raise EnrollmentError(f"look: expected {LOOK_S[0]:g} s of sound, found {end / self.rate:.1f} s: "
                                   "keep looking a little longer")  # fmt: skip
-        return self._kept[:, np.arange(end - samples, end) % self._kept.shape[1]]
+        clip = np.empty((self.channels, samples), np.float32)
+        self._ring.read(end - samples, clip)
+        return clip
