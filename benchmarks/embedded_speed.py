@@ -3,7 +3,7 @@
     python -m benchmarks.embedded_speed models/base.onnx models/tiny.onnx [--rounds 10] [--chunks 100]
 
 One thread. All take turns, a round of chunks each, so that a busy machine slows them alike; the median of the rounds is
-shown. "C, onnxruntime" is hearable-rt; "C, generated" is the model's own C (half-precision weights) in the same program.
+shown. "C, onnxruntime" is hearable-rt; "C, generated" is the model's own C (weights of half precision) in that program.
 What a generator has no operator for is shown as "-".
 """
 
