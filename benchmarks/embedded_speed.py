@@ -3,7 +3,7 @@
     python -m benchmarks.embedded_speed models/base.onnx models/tiny.onnx [--rounds 10] [--chunks 100]
 
 One thread. Time is the processor's, without waiting for it. All take turns, a round of chunks each, and the fastest
-round is shown, the one least disturbed. "C, onnxruntime" is hearable-rt; "C, generated" is a model as its own C, at half
+round is shown, the one least disturbed. "C, onnxruntime" is hearable-rt; "C, generated" is a model's own C, of half
 precision, in the same program. What a generator has no operator for is shown as "-".
 """
 
