@@ -74,6 +74,11 @@ class SeldDraw:
         """All clips of the dataset."""
         return [ClipId(fold.number, index) for fold in self.recipe.fold for index in range(fold.clips)]
 
+    def name(self, clip: ClipId) -> str:
+        """``fold1_room2_mix003``: rooms take turns."""
+        room = clip.index % len(self.rooms[clip.fold])
+        return f"fold{clip.fold}_room{room + 1}_mix{clip.index + 1:03d}"
+
     def draw(self, clip: ClipId) -> SeldClip:
         """Draw a clip.
 
@@ -81,9 +86,7 @@ class SeldDraw:
             AudioError: a sound cannot be read or is silent.
         """
         rng = np.random.default_rng([self.recipe.seed, clip.fold, clip.index])
-        rooms = self.rooms[clip.fold]
-        number = clip.index % len(rooms)
-        return _Clip(self, rng, clip, number).finish()
+        return _Clip(self, rng, clip).finish()
 
     def entries(self, fold: int, label: str) -> list[SoundEntry]:
         """The sounds of a class in a fold."""
@@ -146,10 +149,11 @@ class SeldDraw:
 class _Clip:
     """One clip being drawn: the order of the calls decides what comes out."""
 
-    def __init__(self, draw: SeldDraw, rng: np.random.Generator, clip: ClipId, room: int):
+    def __init__(self, draw: SeldDraw, rng: np.random.Generator, clip: ClipId):
         self.draw, self.rng, self.clip = draw, rng, clip
         self.recipe, self.sounds = draw.recipe, draw.sounds
-        self.room_number, self.room = room, draw.rooms[clip.fold][room]
+        rooms = draw.rooms[clip.fold]
+        self.room = rooms[clip.index % len(rooms)]
         rules = self.recipe.events
         self.places = Places(
             rng,
@@ -175,8 +179,7 @@ class _Clip:
             formats=recipe.formats,
         )
         active = tuple(tuple(self.sounds.spans(event.sound)) for event in events)
-        name = f"fold{self.clip.fold}_room{self.room_number + 1}_mix{self.clip.index + 1:03d}"
-        return SeldClip(name, scene, active)
+        return SeldClip(self.draw.name(self.clip), scene, active)
 
     def layer(self, labels: Sequence[str], role: str) -> list[Event]:
         """Events one after the other, with gaps, on the grid of the frames."""

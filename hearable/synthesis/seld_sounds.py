@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -82,6 +83,7 @@ class SeldSounds:
         self._files: dict[str, Path] = {}
         self._kept: OrderedDict[str, tuple[NDArray[np.float32], list[Span]]] = OrderedDict()
         self._kept_samples = 0
+        self._lock = threading.Lock()  # a Dask worker may run several threads
         wanted = set(labels)
         for source in sources:
             self._add(source, wanted)
@@ -122,15 +124,18 @@ class SeldSounds:
         return self._get(sound)[1]
 
     def _get(self, name: str) -> tuple[NDArray[np.float32], list[Span]]:
-        if name in self._kept:
-            self._kept.move_to_end(name)
+        with self._lock:
+            if name in self._kept:
+                self._kept.move_to_end(name)
+            else:
+                self._keep(name, self._make(name))
             return self._kept[name]
-        sound = self._make(name)
+
+    def _keep(self, name: str, sound: tuple[NDArray[np.float32], list[Span]]) -> None:
         self._kept[name] = sound
         self._kept_samples += len(sound[0])
         while self._kept_samples > KEPT_SECONDS * self.rate and len(self._kept) > 1:
             self._kept_samples -= len(self._kept.popitem(last=False)[1][0])
-        return sound
 
     def _make(self, name: str) -> tuple[NDArray[np.float32], list[Span]]:
         if name in self._files:
