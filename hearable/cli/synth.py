@@ -79,7 +79,7 @@ def verify(
     if as_json:
         emit(report.to_dict())
     else:
-        table(("check", "measured", "bound", ""), [check.cells() for check in report.checks])
+        table(("", "check", "measured", "bound"), [check.cells() for check in report.checks])
         for fault in report.faults[:20]:
             say(f"fault: {fault}")
         if len(report.faults) > 20:

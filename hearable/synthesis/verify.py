@@ -28,8 +28,8 @@ LEAST_CLIP_FRAMES = 10  # to judge a clip by
 LEAST_BLOCKS = 100  # of ambience
 BOUNDS = {"foa": 15.0, "mic": 15.0, "binaural": 150.0}  # median error: degrees, microseconds for ITD
 CLIP_BOUNDS = {"foa": 40.0, "mic": 40.0, "binaural": 400.0}  # of one clip
-MEASURES = {"foa": "DOA by intensity", "mic": "DOA by steered response", "binaural": "ITD"}
-UNITS = {"foa": "degrees", "mic": "degrees", "binaural": "us"}
+MEASURES = {"foa": "DOA", "mic": "DOA", "binaural": "ITD"}
+UNITS = {"foa": "deg", "mic": "deg", "binaural": "us"}
 SHIFT_FRAMES = 1  # reverberation moves what is heard back by less
 COHERENCE_BOUND = 0.1
 RT60_BOUND = 0.2
@@ -53,7 +53,7 @@ class Check:
 
     def cells(self) -> tuple[str, str, str, str]:
         """For a table."""
-        return self.name, self.measured, self.bound, "ok" if self.passed else "FAULT"
+        return "ok" if self.passed else "FAULT", self.name, self.measured, self.bound
 
 
 @dataclass
@@ -136,7 +136,7 @@ def _check_files(report: Report, out: Path, clips: Sequence[str]) -> None:
 def _check_directions(report: Report, kind: Format, clips: Sequence[ClipFindings]) -> None:
     every = [clip.errors[kind] for clip in clips if kind in clip.errors]
     errors = np.concatenate([*every, np.zeros(0)])
-    name, unit = f"{kind}: {MEASURES[kind]}", UNITS[kind]
+    name, unit = f"{kind} {MEASURES[kind]}", UNITS[kind]
     if len(errors) < LEAST_FRAMES:
         report.add(name, f"not judged: {len(errors)} frames of one source", "")
         return
@@ -170,7 +170,7 @@ def _check_shift(report: Report, clips: Sequence[ClipFindings]) -> None:
 def _check_coherence(report: Report, kind: Format, clips: Sequence[ClipFindings], rate: int) -> None:
     found = [clip.covariance[kind] for clip in clips if kind in clip.covariance]
     blocks = sum(count for _, count in found)
-    name = f"{kind}: ambience"
+    name = f"{kind} ambience"
     if blocks < LEAST_BLOCKS:
         report.add(name, f"not judged: {blocks} blocks without events", "")
         return
@@ -226,7 +226,7 @@ def _check_rooms(report: Report, out: Path, paths: Sequence[Path]) -> None:
             faults.append(f"{room}: reverberation time {found:.2f} s, expected {rt60_s:.2f} s")
     if wanted:
         report.add(
-            "rooms: RT60",
+            "RT60",
             f"off by up to {max(apart, default=0):.0%}, {len(wanted)} rooms",
             f"<= {RT60_BOUND:.0%}",
             faults,
