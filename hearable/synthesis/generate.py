@@ -22,6 +22,7 @@ from hearable.synthesis.seld_draw import ClipId, SeldDraw
 from hearable.synthesis.seld_files import (
     FULL_SCALE,
     LABELS,
+    PEAK,
     ROOMS,
     SCENES,
     audio_folder,
@@ -121,13 +122,13 @@ def _submitting(workers: int, dask: str | None) -> Iterator[Callable[[bytes, Pat
     import distributed
 
     try:
-        client = distributed.Client(dask, timeout=10)
+        client = distributed.Client(dask, timeout=10)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as problem:
         raise AudioError(f"{dask}: expected the address of a Dask scheduler, found none that answers") from problem
     with client:
         yield lambda job, out, clips: (
             future.result()
-            for future in distributed.as_completed(
+            for future in distributed.as_completed(  # type: ignore[no-untyped-call]
                 [client.submit(make_clip, job, os.path.abspath(out), c, pure=False) for c in clips]
             )
         )
@@ -192,4 +193,4 @@ def _response(room: ShoeboxRoom, rate: int) -> np.ndarray[Any, np.dtype[np.int16
     click = Event("click", "click", "target", 0, 1, 0, 0.0, path)
     scene = SeldScene(rate, round(TAIL * room.rt60_s * rate) + rate // 10, 0, room, (click,), None, ("foa",))
     audio = render_seld(scene, _Click()).stems["foa"].mix()
-    return np.rint(audio * (0.98 * FULL_SCALE / np.abs(audio).max())).astype(np.int16)
+    return np.asarray(np.rint(audio * (PEAK * FULL_SCALE / np.abs(audio).max())), np.int16)

@@ -6,6 +6,7 @@ Each estimate is of one label frame (100 ms), and only as good as a single sourc
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +25,9 @@ N_FFT = 512
 HOP = 240
 BAND_HZ = {"foa": (200.0, 6000.0), "mic": (700.0, 5000.0), "binaural": (200.0, 1500.0)}
 GRID = 2500  # directions of the steered response, 4 degrees apart
-STEEPNESS = 0.2  # of the bins with the least reverberation, this share says where the sound is from
+STEADIEST = 0.2  # of the bins with the least reverberation, this share says where the sound is from
 LAGS_S = np.arange(-100, 101) * 1e-5
-LATERAL_BLOCKS = 5  # over which a bin's covariance is averaged
+SMOOTHED_BLOCKS = 5  # over which a bin's covariance is averaged
 
 
 def frame_spectra(audio: NDArray[np.float32], rate: int, name: Format) -> tuple[Spectra, Values, NDArray[np.intp]]:
@@ -55,7 +56,7 @@ def foa_directions(audio: NDArray[np.float32], rate: int, frames: NDArray[np.int
     found = []
     for frame in frames:
         block = frame_of == frame
-        kept = steady[:, block] >= np.quantile(steady[:, block], 1 - STEEPNESS)
+        kept = steady[:, block] >= np.quantile(steady[:, block], 1 - STEADIEST)
         found.append(np.sum(flow[:, :, block] * kept, axis=(1, 2)))
     return _unit(np.array(found).reshape(-1, 3))
 
@@ -99,7 +100,7 @@ def itd_s(audio: NDArray[np.float32], rate: int, frames: NDArray[np.int64]) -> V
     found = []
     for frame in frames:
         block = frame_of == frame
-        kept = coherent[:, block] >= np.quantile(coherent[:, block], 1 - STEEPNESS)
+        kept = coherent[:, block] >= np.quantile(coherent[:, block], 1 - STEADIEST)
         found.append(np.sum(cross[:, block] * kept, axis=1))
     return _lags(np.array(found).reshape(-1, len(frequency)), frequency)
 
@@ -107,7 +108,7 @@ def itd_s(audio: NDArray[np.float32], rate: int, frames: NDArray[np.int64]) -> V
 def expected_itd_s(directions: Values, rate: int) -> Values:
     """What `itd_s` is for unit vectors ``[n, 3]``, for the head that is built in."""
     spectra = receiver(("binaural",), rate, None).spectra(directions, N_FFT).astype(np.complex128)
-    frequency = np.fft.rfftfreq(N_FFT, 1 / rate)
+    frequency = np.fft.rfftfreq(N_FFT, 1 / rate).astype(np.float64)
     band = (frequency >= BAND_HZ["binaural"][0]) & (frequency <= BAND_HZ["binaural"][1])
     return _lags((spectra[:, 0] * spectra[:, 1].conj())[:, band], frequency[band])
 
@@ -126,11 +127,11 @@ def _lags(cross: Spectra, frequency: Values) -> Values:
     return np.asarray(LAGS_S[np.argmax(correlation, axis=1)])
 
 
-def _smooth(values: NDArray[np.float64] | Spectra) -> NDArray[np.float64] | Spectra:
-    """Averaged over neighbouring blocks, the last axis."""
-    kernel = np.ones(LATERAL_BLOCKS) / LATERAL_BLOCKS
-    return np.apply_along_axis(np.convolve, -1, values, kernel, "same")
+def _smooth(values: NDArray[Any]) -> NDArray[Any]:
+    """Averaged over neighbouring blocks, along the last axis."""
+    kernel = np.ones(SMOOTHED_BLOCKS) / SMOOTHED_BLOCKS
+    return np.asarray(np.apply_along_axis(np.convolve, -1, values, kernel, "same"))
 
 
 def _unit(vectors: Values) -> Values:
-    return vectors / (np.linalg.norm(vectors, axis=-1, keepdims=True) + 1e-30)
+    return np.asarray(vectors / (np.linalg.norm(vectors, axis=-1, keepdims=True) + 1e-30))

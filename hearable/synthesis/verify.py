@@ -6,7 +6,7 @@ Directions are judged in frames in which a single source sounds; a dataset that 
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -102,10 +102,9 @@ def verify_dataset(out: Path, workers: int = 1, done: Callable[[int, int], None]
     _check_files(report, out, [path.stem for path in paths])
     clips: list[ClipFindings] = []
     done(0, len(paths))
-    with process_pool(min(workers, len(paths))) as pool:
-        for found in pool.map(check_clip, [out] * len(paths), paths, [recipe] * len(paths)):
-            clips.append(found)
-            done(len(clips), len(paths))
+    for found in _each(out, paths, recipe, min(workers, len(paths))):
+        clips.append(found)
+        done(len(clips), len(paths))
     for name in ("label grid", "format", "clipping", "clicks", "stems"):
         faults = [fault for clip in clips for fault in clip.faults.get(name, [])]
         report.add(name, f"{len(clips)} clips, {len(faults)} faults", "0 faults", faults)
@@ -115,6 +114,15 @@ def verify_dataset(out: Path, workers: int = 1, done: Callable[[int, int], None]
     _check_shift(report, clips)
     _check_rooms(report, out, paths)
     return report
+
+
+def _each(out: Path, paths: Sequence[Path], recipe: dict[str, Any], workers: int) -> Iterator[ClipFindings]:
+    jobs = ([out] * len(paths), paths, [recipe] * len(paths))
+    if workers == 1:
+        yield from map(check_clip, *jobs)
+        return
+    with process_pool(workers) as pool:
+        yield from pool.map(check_clip, *jobs)
 
 
 def _check_files(report: Report, out: Path, clips: Sequence[str]) -> None:
