@@ -23,10 +23,10 @@ Spectra = NDArray[np.complex128]
 
 N_FFT = 512
 HOP = 240
-BAND_HZ = {"foa": (200.0, 6000.0), "mic": (700.0, 5000.0), "binaural": (200.0, 1500.0)}
+BAND_HZ = {"foa": (300.0, 8000.0), "mic": (700.0, 5000.0), "binaural": (500.0, 10000.0)}
 GRID = 2500  # directions of the steered response, 4 degrees apart
-STEADIEST = 0.2  # of the bins with the least reverberation, this share says where the sound is from
-LAGS_S = np.arange(-100, 101) * 1e-5
+STEEPNESS = 8  # bins count by this power of how much one wave makes them up
+LAGS_S = np.arange(-80, 81) * 1e-5  # a head is no wider
 SMOOTHED_BLOCKS = 5  # over which a bin's covariance is averaged
 
 
@@ -41,7 +41,7 @@ def frame_spectra(audio: NDArray[np.float32], rate: int, name: Format) -> tuple[
 
 
 def foa_directions(audio: NDArray[np.float32], rate: int, frames: NDArray[np.int64]) -> Values:
-    """Unit vectors ``[frames, 3]``: the mean active intensity of the bins in which it is steadiest.
+    """Unit vectors ``[frames, 3]``: the mean active intensity, bins with a single wave above all.
 
     Args:
         audio: ``[4, samples]``, W Y Z X in SN3D.
@@ -52,13 +52,10 @@ def foa_directions(audio: NDArray[np.float32], rate: int, frames: NDArray[np.int
     w, moving = spectra[0], spectra[[3, 1, 2]]  # x, y, z
     flow = _smooth(np.real(w.conj() * moving))
     energy = _smooth((np.abs(w) ** 2 + np.sum(np.abs(moving) ** 2, axis=0)) / 2)
-    steady = np.linalg.norm(flow, axis=0) / (energy + 1e-20)  # 1 for a plane wave, 0 for a diffuse field
-    found = []
-    for frame in frames:
-        block = frame_of == frame
-        kept = steady[:, block] >= np.quantile(steady[:, block], 1 - STEADIEST)
-        found.append(np.sum(flow[:, :, block] * kept, axis=(1, 2)))
-    return _unit(np.array(found).reshape(-1, 3))
+    # The flow of each bin relative to its energy: its length is 1 in a plane wave and 0 in a diffuse field.
+    flow /= energy + 1e-20
+    flow *= np.linalg.norm(flow, axis=0) ** STEEPNESS
+    return _unit(np.array([np.sum(flow[:, :, frame_of == frame], axis=(1, 2)) for frame in frames]).reshape(-1, 3))
 
 
 def mic_directions(audio: NDArray[np.float32], rate: int, frames: NDArray[np.int64]) -> Values:
@@ -96,12 +93,9 @@ def itd_s(audio: NDArray[np.float32], rate: int, frames: NDArray[np.int64]) -> V
     spectra, frequency, frame_of = frame_spectra(audio, rate, "binaural")
     cross = _smooth(spectra[0] * spectra[1].conj())
     power = _smooth(np.abs(spectra) ** 2)
-    coherent = np.abs(cross) ** 2 / (power[0] * power[1] + 1e-30)
-    found = []
-    for frame in frames:
-        block = frame_of == frame
-        kept = coherent[:, block] >= np.quantile(coherent[:, block], 1 - STEADIEST)
-        found.append(np.sum(cross[:, block] * kept, axis=1))
+    coherent = np.abs(cross) ** 2 / (power[0] * power[1] + 1e-30)  # near 1 where one wave makes up the bin
+    phase = cross / (np.abs(cross) + 1e-30) * coherent**4
+    found = [np.sum(phase[:, frame_of == frame], axis=1) for frame in frames]
     return _lags(np.array(found).reshape(-1, len(frequency)), frequency)
 
 
@@ -110,7 +104,8 @@ def expected_itd_s(directions: Values, rate: int) -> Values:
     spectra = receiver(("binaural",), rate, None).spectra(directions, N_FFT).astype(np.complex128)
     frequency = np.fft.rfftfreq(N_FFT, 1 / rate).astype(np.float64)
     band = (frequency >= BAND_HZ["binaural"][0]) & (frequency <= BAND_HZ["binaural"][1])
-    return _lags((spectra[:, 0] * spectra[:, 1].conj())[:, band], frequency[band])
+    cross = spectra[:, 0, band] * spectra[:, 1, band].conj()
+    return _lags(cross / np.abs(cross), frequency[band])
 
 
 @lru_cache(maxsize=2)

@@ -26,8 +26,8 @@ from hearable.synthesis.verify_clip import ClipFindings, check_clip, read_wav
 LEAST_FRAMES = 20  # to judge a dataset by
 LEAST_CLIP_FRAMES = 10  # to judge a clip by
 LEAST_BLOCKS = 100  # of ambience
-BOUNDS = {"foa": 15.0, "mic": 15.0, "binaural": 150.0}  # median error: degrees, microseconds for ITD
-CLIP_BOUNDS = {"foa": 40.0, "mic": 40.0, "binaural": 400.0}  # of one clip
+BOUNDS = {"foa": 15.0, "mic": 15.0, "binaural": 100.0}  # median error: degrees, microseconds for ITD
+CLIP_BOUNDS = {"foa": 40.0, "mic": 40.0, "binaural": 300.0}  # of one clip
 MEASURES = {"foa": "DOA", "mic": "DOA", "binaural": "ITD"}
 UNITS = {"foa": "deg", "mic": "deg", "binaural": "us"}
 SHIFT_FRAMES = 1  # reverberation moves what is heard back by less

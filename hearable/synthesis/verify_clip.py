@@ -153,13 +153,13 @@ def _check_sound(found: ClipFindings, name: str, audio: Audio) -> None:
 
 
 def click(channel: Audio) -> int | None:
-    """The first sample at which the second difference leaps out of what it is around it on both sides, if any."""
+    """The sample at which the second difference leaps farthest out of what it is around it on both sides, if any."""
     bend = np.abs(np.diff(channel.astype(np.float64), 2))
     near = np.lib.stride_tricks.sliding_window_view(np.pad(bend, 24), 49)
     candidates = np.flatnonzero(bend > CLICK_LEAST)
     around = np.maximum(near[candidates, :22].max(axis=1), near[candidates, 27:].max(axis=1))
     leaps = candidates[bend[candidates] > CLICK * around]
-    return int(leaps[0]) + 1 if len(leaps) else None
+    return int(leaps[np.argmax(bend[leaps])]) + 1 if len(leaps) else None
 
 
 def _longest_run(flags: NDArray[np.bool_]) -> int:
