@@ -93,18 +93,18 @@ class SeldDraw:
         return self._entries[fold, label]
 
     def _deal(self) -> dict[tuple[int, str], list[SoundEntry]]:
-        """Sounds to folds: all of one origin to one fold, as many origins of a class to each fold."""
-        by_label: dict[str, dict[str, list[SoundEntry]]] = defaultdict(lambda: defaultdict(list))
+        """Sounds to folds: all of one origin (in a split) to one fold, as many sounds of a class to each fold."""
+        by_label: dict[str, dict[tuple[str, str], list[SoundEntry]]] = defaultdict(lambda: defaultdict(list))
         for entry in self.sounds.entries:
-            by_label[entry.label][entry.origin].append(entry)
-        fold_of: dict[str, int] = {}
+            by_label[entry.label][entry.split, entry.origin].append(entry)
+        fold_of: dict[tuple[str, str], int] = {}
         dealt: dict[tuple[int, str], list[SoundEntry]] = defaultdict(list)
         for label, origins in by_label.items():
             rng = np.random.default_rng([self.recipe.seed, zlib.crc32(label.encode())])
             names = list(origins)
             for name in (names[i] for i in rng.permutation(len(names))):
                 entries = origins[name]
-                open_to = [f.number for f in self.recipe.fold if entries[0].split in ("", f.split)]
+                open_to = [f.number for f in self.recipe.fold if name[0] in ("", f.split)]
                 if open_to:
                     fewest = min(open_to, key=lambda number: len(dealt[number, label]))
                     dealt[fold_of.setdefault(name, fewest), label] += entries

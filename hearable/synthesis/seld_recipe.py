@@ -49,6 +49,7 @@ class Sounds(_Table, frozen=True):
     folder: str = ""
     per_class: Annotated[int, Meta(ge=1, le=100_000)] = 40
     labels: dict[str, str] = {}
+    columns: dict[Literal["path", "class", "split", "origin"], str] = {}
 
     def __post_init__(self) -> None:
         known = (BUILT_IN_LAYOUT, *LAYOUTS)
@@ -56,6 +57,8 @@ class Sounds(_Table, frozen=True):
             raise ValueError(f"expected a layout among {', '.join(known)}, found {self.layout!r}")
         if (self.layout == BUILT_IN_LAYOUT) == bool(self.folder):
             raise ValueError(f"expected a folder for every layout but {BUILT_IN_LAYOUT!r}, found {self.folder!r}")
+        if self.columns and self.layout != "manifest":
+            raise ValueError(f"expected columns with the layout 'manifest' only, found them with {self.layout!r}")
 
 
 class Fold(_Table, frozen=True):
@@ -224,7 +227,7 @@ class SeldRecipe(_Table, frozen=True):
     @property
     def sources(self) -> list[SoundSource]:
         """Where sounds come from."""
-        return [SoundSource(s.layout, s.folder, s.per_class, s.labels) for s in self.sounds]
+        return [SoundSource(s.layout, s.folder, s.per_class, s.labels, dict(s.columns)) for s in self.sounds]
 
 
 def read_recipe(path: Path) -> SeldRecipe:

@@ -53,12 +53,14 @@ class SoundSource:
         folder: where the sounds are; nothing for ``built-in``.
         per_class: how many sounds of each class are made, for ``built-in``.
         labels: our class for each of the folder's words, besides those that the layout knows.
+        columns: of a manifest, see `find_sounds`.
     """
 
     layout: str = BUILT_IN_LAYOUT
     folder: str = ""
     per_class: int = 40
     labels: Mapping[str, str] | None = None
+    columns: Mapping[str, str] | None = None
 
 
 class SeldSounds:
@@ -98,7 +100,7 @@ class SeldSounds:
                 self.entries += [SoundEntry(name, label, name, "") for name in names]
             return
         folder = Path(source.folder)
-        for found in find_sounds(folder, source.layout, source.labels or {}):
+        for found in find_sounds(folder, source.layout, source.labels or {}, source.columns):
             if found.label in wanted:
                 name = f"{folder.name}/{found.path.relative_to(folder).as_posix()}"
                 if name in self._files:
