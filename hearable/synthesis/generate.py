@@ -88,7 +88,11 @@ def _prepare(recipe: SeldRecipe, out: Path) -> None:
     folders += [f"stems/{name}" for name in recipe.formats if recipe.stems]
     # A folder's own name will do: a dataset does not depend on where its sounds lay.
     sounds = tuple(msgspec.structs.replace(s, folder=Path(s.folder).name) for s in recipe.sounds)
-    identity = msgspec.to_builtins(msgspec.structs.replace(recipe, sounds=sounds))
+    rooms = tuple(
+        msgspec.structs.replace(r, responses={kind: Path(file).name for kind, file in r.responses.items()})
+        for r in recipe.room
+    )
+    identity = msgspec.to_builtins(msgspec.structs.replace(recipe, sounds=sounds, room=rooms))
     identity["fold"] = [{**fold, "clips": None} for fold in identity["fold"]]  # more clips may be made later
     path = out / "dataset.json"
     if path.is_file():
@@ -156,7 +160,7 @@ def make_clip(job: bytes, out: str, clip: ClipId) -> None:
     draw = _draw_of(job)
     drawn = draw.draw(clip)
     try:
-        rendered = render_seld(drawn.scene, draw.sounds)
+        rendered = render_seld(drawn.scene, draw.sounds, draw.measured())
     except ValueError as problem:
         raise AudioError(f"{drawn.name}: {problem}") from problem
     write_clip(Path(out), drawn, rendered, draw.recipe.classes, draw.recipe.stems)
@@ -171,6 +175,8 @@ def _finish(draw: SeldDraw, out: Path, names: Sequence[str]) -> None:
     if draw.recipe.rooms.reverberant:
         for fold, rooms in draw.rooms.items():
             for number, room in enumerate(rooms, 1):
+                if not isinstance(room, ShoeboxRoom):
+                    continue
                 path = f"{ROOMS}/fold{fold}_room{number}.wav"
                 if not (out / path).is_file():
                     write_wav(out / path, _response(room, draw.recipe.rate), draw.recipe.rate)

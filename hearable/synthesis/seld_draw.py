@@ -7,15 +7,18 @@ import zlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
 from hearable.errors import AudioError
 from hearable.synthesis.labels import FRAME_S, Row, Span, label_rows
+from hearable.synthesis.measured_rooms import RoomResponses
+from hearable.synthesis.room_sofa import read_room
 from hearable.synthesis.seld_checks import check_room
-from hearable.synthesis.seld_paths import Places, least_free_distance_m
+from hearable.synthesis.seld_paths import MeasuredPlaces, Places, least_free_distance_m
 from hearable.synthesis.seld_recipe import Fold, Range, SeldRecipe
-from hearable.synthesis.seld_scene import Ambience, Event, SeldScene, ShoeboxRoom
+from hearable.synthesis.seld_scene import Ambience, Event, MeasuredRoom, SeldScene, ShoeboxRoom
 from hearable.synthesis.seld_sounds import SeldSounds, SoundEntry
 
 SHORTEST_S = 0.5  # a layer takes no event of less than this for lack of room
@@ -117,22 +120,40 @@ class SeldDraw:
                 )
         return dict(dealt)
 
-    def _rooms(self, fold: Fold) -> list[ShoeboxRoom]:
+    def measured(self) -> dict[str, RoomResponses]:
+        """The measured rooms by name."""
+        rooms = itertools.chain(*self.rooms.values())
+        return {room.name: room for room in rooms if isinstance(room, RoomResponses)}
+
+    def places(self, rng: np.random.Generator, room: ShoeboxRoom | RoomResponses) -> Places | MeasuredPlaces:
+        """What draws places in a room."""
+        events = self.recipe.events
+        limits = (events.elevation_deg.low, events.elevation_deg.high), (events.distance_m.low, events.distance_m.high)
+        return MeasuredPlaces(rng, room, *limits) if isinstance(room, RoomResponses) else Places(rng, room, *limits)
+
+    def _rooms(self, fold: Fold) -> list[ShoeboxRoom | RoomResponses]:
         rules = self.recipe.rooms
-        rooms = [room.shoebox for room in self.recipe.room if room.fold == fold.number]
+        rooms: list[ShoeboxRoom | RoomResponses] = []
+        for room in (room for room in self.recipe.room if room.fold == fold.number):
+            files = {kind: Path(file) for kind, file in room.responses.items()}
+            name = f"fold{fold.number}_room{len(rooms) + 1}"
+            rooms.append(room.shoebox or read_room(name, files, self.recipe.rate))
         rng = np.random.default_rng([self.recipe.seed, fold.number, zlib.crc32(b"rooms")])
         for _ in range(fold.rooms):
             length, width, height = (float(side) for side in rng.uniform(rules.smallest_m, rules.largest_m))
             x, y = rng.uniform(*MIDDLE, 2)
             array = (float(x * length), float(y * width), _between(rng, rules.array_height_m))
             rooms.append(ShoeboxRoom((length, width, height), _between(rng, rules.rt60_s), array))
-        for number, room in enumerate(rooms, 1):
-            self._check(f"fold {fold.number}, room {number}", room)
+        for number, placed in enumerate(rooms, 1):
+            self._check(f"fold {fold.number}, room {number}", placed)
         return rooms
 
-    def _check(self, name: str, room: ShoeboxRoom) -> None:
+    def _check(self, name: str, room: ShoeboxRoom | RoomResponses) -> None:
         events = self.recipe.events
         try:
+            if isinstance(room, RoomResponses):
+                self.places(np.random.default_rng(0), room)
+                return
             check_room(room)
         except ValueError as problem:
             raise AudioError(f"{name}: {problem}") from problem
@@ -154,13 +175,7 @@ class _Clip:
         self.recipe, self.sounds = draw.recipe, draw.sounds
         rooms = draw.rooms[clip.fold]
         self.room = rooms[clip.index % len(rooms)]
-        rules = self.recipe.events
-        self.places = Places(
-            rng,
-            self.room,
-            (rules.elevation_deg.low, rules.elevation_deg.high),
-            (rules.distance_m.low, rules.distance_m.high),
-        )
+        self.places = draw.places(rng, self.room)
         self.frame = self.recipe.rate // 10
 
     def finish(self) -> SeldClip:
@@ -173,13 +188,18 @@ class _Clip:
             rate=recipe.rate,
             samples=round(recipe.clip_s * recipe.rate),
             seed=int(self.rng.integers(2**32)),
-            room=self.room if recipe.rooms.reverberant else None,
+            room=self._room(),
             events=events,
             ambience=self.ambience(),
             formats=recipe.formats,
         )
         active = tuple(tuple(self.sounds.spans(event.sound)) for event in events)
         return SeldClip(self.draw.name(self.clip), scene, active)
+
+    def _room(self) -> ShoeboxRoom | MeasuredRoom | None:
+        if isinstance(self.room, RoomResponses):
+            return MeasuredRoom(self.room.name)
+        return self.room if self.recipe.rooms.reverberant else None
 
     def layer(self, labels: Sequence[str], role: str) -> list[Event]:
         """Events one after the other, with gaps, on the grid of the frames."""

@@ -214,7 +214,7 @@ def _by_shift(listen: Any, audio: Audio, scene: SeldScene, alone: Events) -> NDA
 def _ambience(found: ClipFindings, name: str, audio: Audio, scene: SeldScene) -> None:
     if scene.ambience is None or scene.ambience.kind == "array":
         return
-    tail_s = 0.2 + (scene.room.rt60_s if isinstance(scene.room, ShoeboxRoom) else 0.0)
+    tail_s = 0.2 + (scene.room.rt60_s if isinstance(scene.room, ShoeboxRoom) else 2.0 if scene.room else 0.0)
     quiet = _busy(scene, tail_s) == 0
     frame = round(FRAME_S * scene.rate)
     window = np.hanning(N_FFT)
