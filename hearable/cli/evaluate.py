@@ -69,8 +69,8 @@ def evaluate(
 ) -> None:
     """Score a model on scenes of 2 or 3 talkers in noise, with noisy, clean and off-axis enrollment.
 
-    In every fourth scene also with the target absent, and with the target alone. Scenes that are in OUT/scores.csv
-    already are not computed again: an evaluation that was stopped goes on.
+    Also with talkers on the move and, in every fourth scene, with the target absent and alone. Scenes that are in
+    OUT/scores.csv already are not computed again: an evaluation that was stopped goes on.
     """
     try:
         from hearable.evaluation import save_worst
@@ -130,12 +130,13 @@ def _score(evaluator: Evaluator, scenes: int, path: Path, workers: int) -> list[
 
 def tables(summary: dict[str, Any]) -> list[Table]:
     """What is shown: scores by enrollment, of baselines, by group; the special cases; and the worst scenes."""
-    enrollment, baselines = summary["enrollment"], summary["baselines"]
+    enrollment = summary["enrollment"]
     model, split, seed = (summary["settings"][key] for key in ("model", "split", "seed"))
     title = f"{model} on {split}, {summary['scenes']} scenes, seed {seed}"
-    shown = [_condition_table(title, enrollment)]
-    if baselines:
-        shown.append(_condition_table("Without a model, on the same scenes", baselines))
+    shown = [
+        _condition_table(title, enrollment),
+        _condition_table("Beside them, on the same scenes", summary["beside"]),
+    ]
     shown += [_group_table(enrollment["noisy"]["by"]), _special_table(summary), _worst_table(summary["worst"])]
     return shown
 
@@ -193,7 +194,7 @@ def _special_table(summary: dict[str, Any]) -> Table:
             )
     for what, cost in summary["costs"].items():
         scenes = summary["enrollment"]["noisy"]["scenes"]
-        table.add_row(f"{what} enrollment costs, dB", str(scenes), _text(cost, "{:.2f}"), "", "")
+        table.add_row(f"{what}: costs, dB SI-SDRi", str(scenes), _text(cost, "{:.2f}"), "", "")
     return table
 
 
