@@ -178,10 +178,10 @@ def _group_table(groups: dict[str, Any]) -> Table:
 
 
 def _special_table(summary: dict[str, Any]) -> Table:
-    table = _table("Special cases", "", "scenes", "mean (95%)", "median", "as wanted (95%)")
+    table = _table("Special cases", "", "scenes", "mean (95%)", "median", "20 dB (95%)")
     for case, measure, share, label in (
-        ("absent", "leak_db", "kept_quiet", "target absent: output / input, wanted 20 dB down"),
-        ("alone", "si_sdr_db", "untouched", "target alone: SI-SDR, wanted 20 dB"),
+        ("absent", "leak_db", "kept_quiet", "target absent, output / input, dB"),
+        ("alone", "si_sdr_db", "untouched", "target alone, SI-SDR, dB"),
     ):
         if case in summary:
             result = summary[case]
@@ -194,13 +194,13 @@ def _special_table(summary: dict[str, Any]) -> Table:
             )
     for what, cost in summary["costs"].items():
         scenes = summary["enrollment"]["noisy"]["scenes"]
-        table.add_row(f"{what}: costs, dB SI-SDRi", str(scenes), _text(cost, "{:.2f}"), "", "")
+        table.add_row(f"{what} costs, dB SI-SDRi", str(scenes), _text(cost, "{:.2f}"), "", "")
     return table
 
 
 def _worst_table(rows: list[dict[str, Any]]) -> Table:
     """The scenes to look into."""
-    columns = ("scene", "SI-SDRi", "input", "wrong", "talkers", "place", "sex", "apart", "likeness", "azimuth", "clip")
+    columns = ("scene", "SI-SDRi", "input", "wrong", "n", "place", "sex", "apart", "like", "az", "clip")
     table = _table("Worst scenes, noisy enrollment", *columns)
     for row in rows:
         table.add_row(
