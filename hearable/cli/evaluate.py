@@ -180,8 +180,8 @@ def _group_table(groups: dict[str, Any]) -> Table:
 def _special_table(summary: dict[str, Any]) -> Table:
     table = _table("Special cases", "", "scenes", "mean (95%)", "median", "20 dB (95%)")
     for case, measure, share, label in (
-        ("absent", "leak_db", "kept_quiet", "target absent, output / input, dB"),
-        ("alone", "si_sdr_db", "untouched", "target alone, SI-SDR, dB"),
+        ("absent", "leak_db", "kept_quiet", "absent: output / input, dB"),
+        ("alone", "si_sdr_db", "untouched", "alone: SI-SDR, dB"),
     ):
         if case in summary:
             result = summary[case]
@@ -194,14 +194,14 @@ def _special_table(summary: dict[str, Any]) -> Table:
             )
     for what, cost in summary["costs"].items():
         scenes = summary["enrollment"]["noisy"]["scenes"]
-        table.add_row(f"{what} costs, dB SI-SDRi", str(scenes), _text(cost, "{:.2f}"), "", "")
+        table.add_row(f"{what}: cost, dB", str(scenes), _text(cost, "{:.2f}"), "", "")
     return table
 
 
 def _worst_table(rows: list[dict[str, Any]]) -> Table:
     """The scenes to look into."""
-    columns = ("scene", "SI-SDRi", "input", "wrong", "n", "place", "sex", "apart", "like", "az", "clip")
-    table = _table("Worst scenes, noisy enrollment", *columns)
+    columns = ("scene", "gain", "input", "wrong", "n", "place", "sex", "apart", "like", "az", "clip")
+    table = _table("Worst scenes, noisy enrollment: SI-SDRi and input SI-SDR in dB", *columns)
     for row in rows:
         table.add_row(
             str(row["scene"]),
@@ -210,7 +210,7 @@ def _worst_table(rows: list[dict[str, Any]]) -> Table:
             "yes" if row["confused"] else "",
             str(row["talkers"]),
             row["place"],
-            row["sex"],
+            row["sex"][:4],
             "-" if row["nearest_deg"] is None else f"{row['nearest_deg']:.0f}",
             "-" if row["likeness"] is None else f"{row['likeness']:.2f}",
             "-" if row["azimuth_deg"] is None else f"{row['azimuth_deg']:.0f}",
