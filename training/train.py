@@ -200,7 +200,7 @@ def run(
         load_weights(task.network, start)
     if voice is not None:
         load_weights(task.network, voice, RECOGNITION)
-    fit(task, Scenes(preset, data, cache), preset, runs / name, processes, validate_every)
+    fit(task, Scenes(preset, data, cache), preset, runs / name, processes, validate_every, nodes, accelerator)
 
 
 def fit(
@@ -210,6 +210,8 @@ def fit(
     folder: Path,
     processes: int = 1,
     validate_every: int = 500,
+    nodes: int = 1,
+    accelerator: str = "cpu",
 ) -> None:
     """Train in a run's folder, or go on where it stopped; its averaged weights are in ``weights.safetensors`` then."""
     torch.set_num_threads(1)
