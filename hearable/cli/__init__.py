@@ -16,6 +16,7 @@ from hearable.cli.extract import extract
 from hearable.cli.info import info
 from hearable.cli.models import models
 from hearable.cli.seld import seld
+from hearable.cli.synth import synth
 
 __all__ = ["app"]
 
@@ -48,3 +49,4 @@ def main(
 for _command in (enroll, extract, info, models, doctor, bench, evaluate, corpora):
     app.command()(reporting(_command))
 app.add_typer(seld)
+app.add_typer(synth)
