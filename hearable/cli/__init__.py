@@ -19,6 +19,7 @@ from hearable.cli.latency import latency
 from hearable.cli.live import live
 from hearable.cli.models import models
 from hearable.cli.seld import seld
+from hearable.cli.synth import synth
 
 __all__ = ["app"]
 
@@ -51,3 +52,4 @@ def main(
 for _command in (enroll, extract, info, models, doctor, bench, evaluate, corpora, live, devices, latency):
     app.command()(reporting(_command))
 app.add_typer(seld)
+app.add_typer(synth)
