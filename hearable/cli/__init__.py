@@ -14,6 +14,7 @@ from hearable.cli.evaluate import evaluate
 from hearable.cli.extract import extract
 from hearable.cli.info import info
 from hearable.cli.models import models
+from hearable.cli.web import web
 
 __all__ = ["app"]
 
@@ -43,5 +44,5 @@ def main(
     """Look at someone for a few seconds, then hear only them."""
 
 
-for _command in (enroll, extract, info, models, doctor, bench, evaluate):
+for _command in (enroll, extract, info, models, doctor, bench, evaluate, web):
     app.command()(reporting(_command))
