@@ -1,10 +1,10 @@
-# setup | demo | test | check | bench. Everything happens in .venv.
+# setup | demo | test | check | bench | firmware. Everything happens in .venv.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test check bench clean
+.PHONY: setup demo test check bench firmware clean
 
 setup: $(VENV)/dev.stamp
 
@@ -43,5 +43,9 @@ bench: $(VENV)/dev.stamp
 	$(BIN)/hearable bench
 	$(BIN)/python -m benchmarks.chunk_time
 
+firmware:
+	$(MAKE) -C firmware_bridge
+
 clean:
+	$(MAKE) -C firmware_bridge clean
 	rm -rf $(VENV) demo runs build dist *.egg-info

@@ -67,7 +67,21 @@ def test_the_install_brings_no_torch(dist):
         line for line in metadata(dist).splitlines() if line.startswith("Requires-Dist:") and "extra" not in line
     ]
     names = {line.split()[1].split(">")[0].split(";")[0] for line in required}
-    assert names == {"numpy", "onnxruntime", "soundfile", "soxr", "sounddevice", "typer", "rich", "platformdirs"}
+    assert names == {
+        "numpy",
+        "onnxruntime",
+        "soundfile",
+        "soxr",
+        "sounddevice",
+        "typer",
+        "rich",
+        "platformdirs",
+        "cobs",
+        "pyserial",
+        "starlette",
+        "uvicorn",
+        "websockets",
+    }
 
 
 def test_licence_and_script(dist, wheel):

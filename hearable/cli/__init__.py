@@ -14,6 +14,7 @@ from hearable.cli.evaluate import evaluate
 from hearable.cli.extract import extract
 from hearable.cli.info import info
 from hearable.cli.models import models
+from hearable.cli.seld import seld
 from hearable.cli.web import web
 
 __all__ = ["app"]
@@ -46,3 +47,4 @@ def main(
 
 for _command in (enroll, extract, info, models, doctor, bench, evaluate, web):
     app.command()(reporting(_command))
+app.add_typer(seld)

@@ -16,7 +16,21 @@ from hearable.errors import HearableError, ModelError
 from hearable.session import Graph
 from hearable.timing import measure
 
-PACKAGES = ("numpy", "onnxruntime", "soundfile", "soxr", "sounddevice", "typer", "rich", "platformdirs")
+PACKAGES = (
+    "numpy",
+    "onnxruntime",
+    "soundfile",
+    "soxr",
+    "sounddevice",
+    "typer",
+    "rich",
+    "platformdirs",
+    "cobs",
+    "pyserial",
+    "starlette",
+    "uvicorn",
+    "websockets",
+)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -36,6 +37,7 @@ def web(
     def ready(address: str) -> None:
         say(f"Open {address}")
         say(f"Serves {seats} at once in time. Wear headphones. Ctrl-C ends it.")
+        sys.stdout.flush()  # whoever reads it from a pipe waits for the address
         if browser:
             import webbrowser
 

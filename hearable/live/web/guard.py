@@ -69,5 +69,7 @@ class Guard:
             return None
         found = connection.query_params.get("token", "").encode()
         if not secrets.compare_digest(found, self._token):
-            return "Expected the token in the address, found none or another: open the address that hearable web printed."
+            return (
+                "Expected the token in the address, found none or another: open the address that hearable web printed."
+            )
         return None

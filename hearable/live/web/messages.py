@@ -35,7 +35,7 @@ from hearable.spec import ModelSpec
 MOST_TEXT = 512  # characters of a command
 MOST_NAME = 40
 LEAST_DB = -60.0
-_FIELDS = {
+_FIELDS: dict[str, dict[str, type | tuple[type, ...]]] = {
     "look": {},
     "enroll": {"name": str},
     "select": {"name": (str, type(None))},

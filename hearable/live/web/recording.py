@@ -76,7 +76,9 @@ def _options(request: Request) -> tuple[float, float, float | None]:
     if background_db is not None and not LEAST_DB <= background_db <= 0:
         raise _WrongRequest(f"background: expected {LEAST_DB:g} to 0 dB, found {background_db:g}")
     if not 0 < seconds <= MAX_SECONDS:
-        raise EnrollmentError(f"look: expected at most {MAX_SECONDS:g} s, found {seconds:g} s: choose a shorter stretch")
+        raise EnrollmentError(
+            f"look: expected at most {MAX_SECONDS:g} s, found {seconds:g} s: choose a shorter stretch"
+        )
     return start, seconds, background_db
 
 

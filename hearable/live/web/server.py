@@ -29,23 +29,28 @@ def serve(hearing: Hearing, host: str, port: int, ready: Callable[[str], None]) 
     """
     with _listening(host, port) as listener:
         port, token = listener.getsockname()[1], secrets.token_urlsafe(16)
-        server = uvicorn.Server(
-            uvicorn.Config(
-                create_app(hearing, token, host),
-                ws="websockets-sansio",
-                ws_max_size=most_bytes(hearing.model.spec),
-                ws_per_message_deflate=False,  # sound does not shrink, and trying takes time
-                log_level="error",
-                lifespan="off",
-                server_header=False,
-                timeout_graceful_shutdown=1,
-            )
-        )
+        server = server_for(hearing, token, host)
         name = f"[{host}]" if ":" in host else host
         ready(f"http://{name}:{port}/?token={token}")
         gc.collect()
         gc.freeze()  # collections look at what is new only: no pauses that can be heard
         server.run(sockets=[listener])
+
+
+def server_for(hearing: Hearing, token: str, host: str) -> uvicorn.Server:
+    """The server, not yet running."""
+    return uvicorn.Server(
+        uvicorn.Config(
+            create_app(hearing, token, host),
+            ws="websockets-sansio",
+            ws_max_size=most_bytes(hearing.model.spec),
+            ws_per_message_deflate=False,  # sound does not shrink, and trying takes time
+            log_level="error",
+            lifespan="off",
+            server_header=False,
+            timeout_graceful_shutdown=1,
+        )
+    )
 
 
 def _listening(host: str, port: int) -> socket.socket:

@@ -130,6 +130,7 @@ class Session:
             "people": list(self._hearing.people),
             "shedding": self._processor.shedding,
             "sheds": self._sheds,
+            "waiting": self._waiting.qsize(),
             "p50_ms": timing and round(timing.p50_ms, 2),
             "p99_ms": timing and round(timing.p99_ms, 2),
         }
