@@ -6,6 +6,7 @@ import io
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -276,10 +277,10 @@ class TestSeats:
             assert Page(connection).hello
 
     def test_a_tab_gets_no_seat_for_good_by_leaving_badly(self, server):
-        connection = connect(server.address("/live", scheme="ws"))
-        Page(connection)
-        assert server.hearing.seats.taken == 1
-        connection.socket.close()
+        with connect(server.address("/live", scheme="ws")) as connection:
+            Page(connection)
+            assert server.hearing.seats.taken == 1
+            connection.socket.shutdown(socket.SHUT_RDWR)
         deadline = time.monotonic() + 30
         while server.hearing.seats.taken and time.monotonic() < deadline:
             time.sleep(0.01)

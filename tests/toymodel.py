@@ -74,7 +74,8 @@ def mid_extractor() -> onnx.ModelProto:
     model.graph.node[-1].output[0] = "scaled"
     model.graph.node.extend(
         [
-            helper.make_node("ReduceMean", ["scaled", "zero"], ["mid"], keepdims=1),
+            helper.make_node("ReduceSum", ["scaled", "zero"], ["sum"], keepdims=1),
+            helper.make_node("Mul", ["sum", "tenth"], ["mid"]),  # soft enough for any profile: no limiter acts
             helper.make_node("Concat", ["mid", "mid"], ["output"], axis=0),
         ]
     )

@@ -7,11 +7,11 @@ export function tell(text) {
 
 // A range of -60 to 0 dB whose lowest value is silence.
 export function onDecibels(input, changed) {
-  const output = document.querySelector(`output[for=${input.id}]`);
+  const value = document.querySelector(`[data-for=${input.id}]`);
   const show = () => {
     const db = Number(input.value);
-    output.textContent = db <= -60 ? "silent" : `${db} dB`;
-    input.setAttribute("aria-valuetext", output.textContent);
+    value.textContent = db <= -60 ? "silent" : `${db} dB`;
+    input.setAttribute("aria-valuetext", value.textContent);
     changed(db <= -60 ? null : db);
   };
   input.addEventListener("input", show);

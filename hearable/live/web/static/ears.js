@@ -1,6 +1,7 @@
 // Audio thread: hands chunks of the microphones to the socket's worker, and plays those that come back.
 const LEAST_READY = 2, MOST_READY = 16; // chunks that wait, before playing begins and when it stutters
-const CALM_CHUNKS = 250;
+const WINDOW_CHUNKS = 60; // how often to look for chunks that wait for nothing
+const CALM_CHUNKS = 1250; // without a miss, before fewer are kept
 const REPORT_CHUNKS = 25;
 const DECAY = 0.97; // of the last sample, at each sample, when nothing is ready: no click
 
@@ -18,7 +19,7 @@ class Ears extends AudioWorkletProcessor {
     this.last = [0, 0];
     this.gain = 0;
     this.least = MOST_READY;
-    this.turns = this.missed = 0;
+    this.turns = this.missed = this.calm = 0; // calm: chunks since the last miss
     this.port.onmessage = ({ data }) => {
       this.socket = data;
       this.socket.onmessage = ({ data }) => this.ready.push(data);
@@ -68,21 +69,21 @@ class Ears extends AudioWorkletProcessor {
       this.paused = true;
       this.missed++;
       this.wanted = Math.min(this.wanted + 1, MOST_READY);
-      this.gain = this.turns = 0;
+      this.gain = this.calm = 0;
     }
     this.playing = this.paused ? null : this.ready.shift();
     if (this.playing) this.keepShort();
     if (++this.turns % REPORT_CHUNKS === 0) this.port.postMessage({ ready: this.ready.length, missed: this.missed });
   }
 
-  // When more chunks wait than were ever needed of late, two are faded into one.
+  // When more chunks wait than were needed of late, two are faded into one.
   keepShort() {
+    if (++this.calm % CALM_CHUNKS === 0) this.wanted = Math.max(this.wanted - 1, LEAST_READY);
     this.least = Math.min(this.least, this.ready.length);
-    if (this.turns % CALM_CHUNKS && this.ready.length <= 2 * MOST_READY) return;
-    if (this.least > 1) {
+    if (this.turns % WINDOW_CHUNKS) return;
+    if (this.least > this.wanted - LEAST_READY + 1) {
       const next = this.ready.shift();
       this.playing = this.playing.map((value, n) => value + ((n % this.size) / this.size) * (next[n] - value));
-      this.wanted = Math.max(this.wanted - 1, LEAST_READY);
     }
     this.least = MOST_READY;
   }

@@ -5,7 +5,7 @@ import { LiveSpectrogram } from "./spectrogram.js";
 import { Take } from "./takes.js";
 
 const MOST_LOOK_S = 5;
-const LEAST_LOOK_S = 2;
+const LEAST_LOOK_S = 1.9; // 2, and what is reported up to 0.1 s late
 const RETRY_MS = 2000;
 const address = (path) => `${location.origin.replace(/^http/, "ws")}${path}${location.search}`;
 
@@ -14,7 +14,7 @@ let worker = null; // exists while the user listens
 let audio = null; // {context, source, node, stream}
 let status = {};
 let wanted = { select: null, background: null, bypass: false, mute: false }; // said again after a reconnection
-let look = null; // when the look began
+let looking = false;
 let take = null;
 let spectrograms = null;
 
@@ -34,7 +34,6 @@ export function startLive() {
   navigator.mediaDevices?.addEventListener("devicechange", devicesChanged);
   steerLook();
   steerKeys();
-  setInterval(() => look && showLook(), 50);
 }
 
 // ---- connection
@@ -61,8 +60,12 @@ function lost() {
 }
 
 function stop(reason) {
-  worker?.postMessage({ close: true });
-  worker = hello = look = null;
+  if (worker) {
+    worker.onmessage = null; // what is still under way is of no interest
+    worker.postMessage({ close: true });
+  }
+  worker = hello = null;
+  looking = false;
   if (take) record();
   closeAudio();
   enable(false);
@@ -98,6 +101,7 @@ async function hear() {
     await listDevices({ audioinput: byId("microphone"), audiooutput: byId("headphones") });
     tell("You hear everything around you. Look at somebody to hear only them.");
     enable(true);
+    if (document.activeElement === byId("listen")) byId("look").focus(); // the next press of space is a look
   } catch (problem) {
     stop(problem.message);
   }
@@ -150,7 +154,9 @@ function heard({ before, after, tripMs }) {
   spectrograms[0].push(before);
   spectrograms[1].push(after);
   hello && (hello.tripMs = tripMs);
-  if (take?.push(before, after) === false) record();
+  if (!take) return;
+  if (!take.push(before, after)) record();
+  else byId("record").textContent = `Recording ${Math.floor(take.seconds)} s`;
 }
 
 function record() {
@@ -160,6 +166,7 @@ function record() {
     tell("The recording is below the spectrograms.");
   } else take = new Take(hello.rate);
   byId("record").setAttribute("aria-pressed", take !== null);
+  if (!take) byId("record").textContent = "Record";
 }
 
 // ---- what is shown
@@ -181,6 +188,7 @@ function show(now) {
   }
   byId("bypass").setAttribute("aria-pressed", now.bypass);
   byId("mute").setAttribute("aria-pressed", now.muted);
+  if (looking && now.looking_s !== null) showLook(now.looking_s);
   if (String(before.people) !== String(now.people) || before.selected !== now.selected) showPeople(now);
   if (now.selected && !now.people.includes(now.selected)) select(null); // forgotten in another tab
   if (now.fault && now.fault !== before.fault) tell(now.fault);
@@ -243,16 +251,16 @@ function toggle(what) {
 // ---- looking
 
 function beginLook() {
-  if (look || byId("look").disabled) return;
-  look = performance.now();
+  if (looking || byId("look").disabled) return;
+  looking = true;
   say({ do: "look" });
   tell("Looking. Hold for two to five seconds.");
 }
 
 function endLook() {
-  if (!look) return;
-  const seconds = (performance.now() - look) / 1000;
-  look = null;
+  if (!looking) return;
+  const seconds = status.looking_s ?? 0;
+  looking = false;
   byId("look").style.setProperty("--held", 0);
   byId("look").lastChild.textContent = "hold 2 to 5 s";
   if (seconds < LEAST_LOOK_S) {
@@ -264,8 +272,8 @@ function endLook() {
   byId("name").value = "";
 }
 
-function showLook() {
-  const seconds = (performance.now() - look) / 1000;
+// By the sound that has come, not by the clock: it is what the person is enrolled from.
+function showLook(seconds) {
   byId("look").style.setProperty("--held", Math.min(seconds / MOST_LOOK_S, 1));
   byId("look").lastChild.textContent = `${Math.max(0, MOST_LOOK_S - seconds).toFixed(1)} s left`;
   if (seconds >= MOST_LOOK_S) endLook();
@@ -291,7 +299,7 @@ function steerLook() {
   for (const end of ["pointerup", "pointercancel"]) button.addEventListener(end, endLook);
   // Screen readers click without a pointer: once to begin, once to end.
   button.addEventListener("click", (event) => {
-    if (event.detail === 0 && event.pointerType !== "mouse") look ? endLook() : beginLook();
+    if (event.detail === 0 && event.pointerType !== "mouse") looking ? endLook() : beginLook();
   });
   button.addEventListener("keydown", (event) => {
     if (event.key !== "Enter" && event.key !== " ") return;

@@ -6,6 +6,7 @@ const MOST_S = 300;
 export class Take {
   constructor(rate) {
     this.rate = rate;
+    this.seconds = 0;
     this.sounds = { around: [], heard: [] };
     this.begun = new Date().toISOString().slice(0, 19).replaceAll(":", "-");
   }
@@ -14,7 +15,8 @@ export class Take {
   push(before, after) {
     this.sounds.around.push(before);
     this.sounds.heard.push(after);
-    return (this.sounds.around.length * before.length) / 2 < MOST_S * this.rate;
+    this.seconds += before.length / 2 / this.rate;
+    return this.seconds < MOST_S;
   }
 
   // A row for the page, unless nothing was recorded.
