@@ -178,9 +178,9 @@ def test_a_missing_prediction_is_an_error(folders):
     reference, prediction = folders
     (prediction / "clip0.csv").unlink()
     done = run(reference, prediction)
-    assert done.exit_code == 1 and "missing clip0.csv" in done.output
+    assert done.exit_code == 1 and "missing that of 'clip0'" in done.output
     (prediction / "clip0.csv").touch()
     (prediction / "other.csv").touch()
-    assert "missing other.csv" in run(reference, prediction).output
+    assert "missing that of 'other'" in run(reference, prediction).output
     assert run(reference, prediction / "nowhere").exit_code == 1
     assert run(reference, prediction, "--macro").exit_code == 2

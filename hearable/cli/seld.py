@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from hearable.cli.console import Json, emit, reporting, say, table
+from hearable.cli.console import Json, emit, progress_bar, reporting, say, table
 from hearable.errors import HearableError
 
 if TYPE_CHECKING:
@@ -34,17 +36,45 @@ def score(
     """Score predictions by the DCASE metrics: ER and F within 20 degrees, LE and LR within a class, SELD score."""
     if macro and mode == "official2021":
         raise typer.BadParameter("official2021 has no macro average: use official2022 or strict", param_hint="--macro")
-    try:
+    with needing_synthesis():
         from hearable.seld.scores import evaluate, read_pairs
-    except ImportError as problem:
-        missing = (problem.name or "a package").partition(".")[0]
-        raise HearableError(f"seld needs {missing}: pip install 'hearable[synthesis]'") from problem
 
     evaluation = evaluate(read_pairs(reference, prediction), mode, macro, classes)
     if as_json:
         emit({**asdict(evaluation.scores), **{k: v for k, v in asdict(evaluation).items() if k != "scores"}})
     else:
         _print(evaluation)
+
+
+@seld.command()
+@reporting
+def shards(
+    audio: Annotated[Path, typer.Argument(metavar="AUDIO", help="Folder of wav or flac files, of one format.")],
+    labels: Annotated[Path, typer.Argument(metavar="LABELS", help="Folder of their csv files, of the same names.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the shards.")],
+    clips: Annotated[int, typer.Option(min=1, help="Clips a shard.")] = 32,
+    seed: Annotated[int, typer.Option(min=0, help="Of the order of the clips.")] = 0,
+) -> None:
+    """Pack clips and labels into tar files that the package webdataset reads, for training at scale."""
+    with needing_synthesis():
+        from hearable.seld.clips import SOUND
+        from hearable.seld.shards import write_shards
+
+    out.mkdir(parents=True, exist_ok=True)
+    total = sum(path.suffix in SOUND for path in audio.rglob("*"))
+    with progress_bar("clips", total, True) as progress:
+        written = write_shards(audio, labels, out, clips, seed, progress)
+    say(f"Wrote {total} clips as {len(written)} shards into {out}")
+
+
+@contextlib.contextmanager
+def needing_synthesis() -> Iterator[None]:
+    """Say what to install where an import of the extra is missing."""
+    try:
+        yield
+    except ImportError as problem:
+        missing = (problem.name or "a package").partition(".")[0]
+        raise HearableError(f"seld needs {missing}: pip install 'hearable[synthesis]'") from problem
 
 
 def _print(evaluation: Evaluation) -> None:

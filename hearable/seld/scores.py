@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.stats import t as student
 
 from hearable.errors import LabelError
+from hearable.seld.clips import ROWS, paired
 from hearable.seld.events import Events, read_labels, read_predictions
 from hearable.seld.metrics import CLASSES, EPS, Mode, Tally, tally
 
@@ -156,22 +157,5 @@ def read_pairs(reference: Path, prediction: Path) -> list[tuple[Events, Events]]
     """
     if reference.is_file() and prediction.is_file():
         return [(read_labels(reference), read_predictions(prediction))]
-    wanted, found = _files(reference), _files(prediction)
-    for names, folder in ((wanted.keys() - found.keys(), prediction), (found.keys() - wanted.keys(), reference)):
-        if names:
-            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            raise LabelError(f"{folder}: expected a file of each clip; missing {min(names)}{more}")
-    return [(read_labels(wanted[name]), read_predictions(found[name])) for name in sorted(wanted)]
-
-
-def _files(folder: Path) -> dict[str, Path]:
-    if not folder.is_dir():
-        raise LabelError(f"{folder}: expected a folder of csv files (or REF and PRED both a file), found none")
-    files: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*.csv")):
-        if path.name in files:
-            raise LabelError(f"{folder}: expected distinct file names, found {files[path.name]} and {path}")
-        files[path.name] = path
-    if not files:
-        raise LabelError(f"{folder}: expected csv files, found none")
-    return files
+    clips = paired(reference, prediction, ROWS, ROWS)
+    return [(read_labels(labels), read_predictions(said)) for _, labels, said in clips]
