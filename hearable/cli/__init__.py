@@ -8,6 +8,7 @@ import typer
 
 from hearable.cli.bench import bench
 from hearable.cli.console import reporting, say
+from hearable.cli.corpora import corpora
 from hearable.cli.doctor import doctor
 from hearable.cli.enroll import enroll
 from hearable.cli.evaluate import evaluate
@@ -45,6 +46,6 @@ def main(
     """Look at someone for a few seconds, then hear only them."""
 
 
-for _command in (enroll, extract, info, models, doctor, bench, evaluate, web):
+for _command in (enroll, extract, info, models, doctor, bench, evaluate, corpora, web):
     app.command()(reporting(_command))
 app.add_typer(seld)
