@@ -10,7 +10,8 @@
     │   └── SpecMismatch    a graph that is not what its metadata says, or not what is needed
     ├── ProfileError        a profile that cannot be read or written
     │   └── ProfileMismatch a profile of another embedding space
-    └── EnrollmentError     a clip that nobody can be enrolled from
+    ├── EnrollmentError     a clip that nobody can be enrolled from
+    └── LinkError           a port that cannot be opened, or is gone
 
 Each message is one line: what was expected, what was found, and the mend. A wrong argument in the caller's code (a
 negative size, two options that exclude each other) is a ``ValueError``.
@@ -53,3 +54,7 @@ class ProfileMismatch(ProfileError):
 
 class EnrollmentError(HearableError):
     """A clip that nobody can be enrolled from."""
+
+
+class LinkError(HearableError):
+    """A port to a device that cannot be opened, or is gone."""

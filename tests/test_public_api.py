@@ -23,6 +23,7 @@ NAMES = {
     "EnrollmentError",
     "EnrollmentQuality",
     "HearableError",
+    "LinkError",
     "Model",
     "ModelAltered",
     "ModelError",

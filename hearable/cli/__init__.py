@@ -7,7 +7,9 @@ from typing import Annotated
 import typer
 
 from hearable.cli.bench import bench
+from hearable.cli.bridge import bridge
 from hearable.cli.console import reporting, say
+from hearable.cli.device import device
 from hearable.cli.doctor import doctor
 from hearable.cli.enroll import enroll
 from hearable.cli.evaluate import evaluate
@@ -43,5 +45,5 @@ def main(
     """Look at someone for a few seconds, then hear only them."""
 
 
-for _command in (enroll, extract, info, models, doctor, bench, evaluate):
+for _command in (enroll, extract, info, models, doctor, bench, evaluate, bridge, device):
     app.command()(reporting(_command))
