@@ -20,10 +20,9 @@ from onnx import numpy_helper
 
 from export.dft import analysis_window, synthesis_window
 from export.loops import leaves, loops
-from export.lower import Array, Buffer, Call, Compute, Lowering, Moving, UnsupportedGraph, View
+from export.lower import PANEL, Array, Buffer, Call, Compute, Lowering, Moving, UnsupportedGraph, View
 from hearable.spec import ModelSpec
 
-PANEL = 4  # HB_PANEL of hb_nn.h
 KERNELS = Path(__file__).parents[1] / "firmware_bridge" / "port" / "mcu" / "hb_nn.h"
 
 
@@ -35,7 +34,7 @@ def half_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     for tensor in rounded.graph.initializer:
         matrix = numpy_helper.to_array(tensor)
         if tensor.name in products and analysis_window(matrix) is None and synthesis_window(matrix) is None:
-            tensor.CopyFrom(numpy_helper.from_array(matrix.astype(np.float16).astype(np.float32), tensor.name))
+            tensor.CopyFrom(numpy_helper.from_array(_halved(matrix), tensor.name))
     return rounded
 
 
@@ -236,9 +235,15 @@ def pack(matrix: NDArray[Any]) -> NDArray[np.float32]:
     return padded.reshape(-1, k, panels, PANEL).transpose(0, 2, 1, 3)
 
 
+def _halved(matrix: NDArray[Any]) -> NDArray[np.float32]:
+    """The nearest numbers of half precision that every processor can widen: no subnormal ones, no infinities."""
+    limits = np.finfo(np.float16)
+    half = np.clip(matrix, limits.min, limits.max).astype(np.float16).astype(np.float32)
+    return np.where(np.abs(half) < limits.tiny, 0, half).astype(np.float32)
+
+
 def _is_half(matrix: NDArray[Any]) -> bool:
-    with np.errstate(over="ignore"):
-        return bool((matrix.astype(np.float16).astype(np.float32) == matrix).all())
+    return bool((_halved(matrix) == matrix).all())
 
 
 def _moves(steps: tuple[int, ...], extents: tuple[int, ...]) -> str:

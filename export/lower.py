@@ -103,6 +103,8 @@ class Moving:
     packed: bool = False  # a constant matrix [..., k, n], to be stored in panels
 
 
+PANEL = 4  # HB_PANEL of hb_nn.h: columns of a constant matrix that are stored together
+
 UNARY = {"Sigmoid": "hb_sigmoid({0})", "Sqrt": "HB_SQRT({0})", "Neg": "-{0}", "Exp": "hb_exp({0})"}
 UNARY |= {"Reciprocal": "1.0f / {0}", "Relu": "hb_max({0}, 0.0f)", "Identity": "{0}"}
 BINARY = {"Add": "{0} + {1}", "Sub": "{0} - {1}", "Mul": "{0} * {1}", "Div": "{0} / {1}"}
@@ -403,14 +405,17 @@ class Lowering:
                 pass
             weights = weights.reshape(k, n)
         xs, ys = x.strides((*batch, rows, k)), target.strides()
-        block = -(-n // 4) * 4 * k
+        panels = -(-n // PANEL)
+        block = panels * PANEL * k
+        if bias is not None:
+            bias = np.pad(bias.reshape(-1, n), ((0, 0), (0, panels * PANEL - n)))
         each = np.broadcast_to(np.arange(matrices).reshape(weights.shape[:-2]), batch)
         steps = [s // each.itemsize for s in each.strides] if batch else []
-        scratch = self._buffer((rows + 4) * k)
+        scratch = self._buffer((rows + PANEL) * k)
         arguments = (
             Moving(x, xs[:-2]), str(rows), str(xs[-2]), str(k), str(xs[-1]),
             Moving(weights, tuple(s * block for s in steps), packed=True),
-            "NULL" if bias is None else Moving(bias.reshape(-1), tuple(s * n if bias.size > n else 0 for s in steps)),
+            "NULL" if bias is None else Moving(bias, tuple(s * bias.shape[1] if len(bias) > 1 else 0 for s in steps)),
             Moving(target, ys[:-2]), str(n), str(ys[-2]), str(ys[-1]), View(scratch, scratch.base),
         )  # fmt: skip
         self.steps.append(Call("hb_matmul_", target, arguments, (x,), tuple(batch), scratch))

@@ -11,6 +11,7 @@
     ├── ProfileError        a profile that cannot be read or written
     │   └── ProfileMismatch a profile of another embedding space
     ├── EnrollmentError     a clip that nobody can be enrolled from
+    ├── LabelError          labels of sound events that cannot be read, written or scored
     └── LinkError           a port that cannot be opened, or is gone
 
 Each message is one line: what was expected, what was found, and the mend. A wrong argument in the caller's code (a
@@ -54,6 +55,10 @@ class ProfileMismatch(ProfileError):
 
 class EnrollmentError(HearableError):
     """A clip that nobody can be enrolled from."""
+
+
+class LabelError(HearableError):
+    """Labels of sound events that cannot be read, written or scored."""
 
 
 class LinkError(HearableError):

@@ -21,7 +21,7 @@ from hearable.enrollment import enroll
 from hearable.errors import ModelAltered
 from hearable.protocol import RATE, Evaluator, Protocol
 from hearable.recordings import extract
-from hearable.scores import Row, append_rows, read_rows, write_rows
+from hearable.scores import Row, append_rows, read_rows, worst, write_rows
 
 
 def evaluate(
@@ -105,9 +105,7 @@ def save_worst(evaluator: Evaluator, rows: Sequence[Row], count: int, folder: Pa
     Raises:
         AudioError: the system refuses to write.
     """
-    noisy = [row for row in rows if row.condition == "noisy" and row.si_sdri_db is not None and row.status != "failed"]
-    worst = sorted(noisy, key=lambda row: row.si_sdri_db or 0.0)[:count]
-    return [_save(evaluator, row.scene, folder / f"scene-{row.scene:04d}") for row in worst]
+    return [_save(evaluator, row.scene, folder / f"scene-{row.scene:04d}") for row in worst(rows, count)]
 
 
 def _save(evaluator: Evaluator, scene: int, folder: Path) -> Path:

@@ -2,7 +2,8 @@
 
 Each scene is drawn from the run's seed and its own number alone. Its target is enrolled three times: from the noisy
 enrollment scene, from the target's own sound in it, and with the target 20 degrees off to one side. In every fourth
-scene the noisy enrollment is also tried on a mixture of as many other talkers, in which nobody should be heard.
+scene the noisy enrollment is also tried on a mixture of as many other talkers, in which nobody should be heard, and on
+the target's own sound, which should come through as it is.
 
 Needs the extra ``synthesis``.
 """
@@ -20,23 +21,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hearable import metrics
+from hearable.baselines import ideal_mask, known_direction
 from hearable.checkpoints import conditioner_path
 from hearable.enrollment import enroll
 from hearable.errors import AudioError, EnrollmentError
 from hearable.extractor import load_model
 from hearable.profiles import SpeakerProfile
 from hearable.recordings import extract
-from hearable.scores import ENROLLMENTS, Condition, Row
+from hearable.scores import BASELINES, ENROLLMENTS, Condition, Row
 from hearable.session import open_graph
 from hearable.synthesis.directions import angle_between_deg, unit_vectors
 from hearable.synthesis.recipes import TseRecipe, TseScene, draw_tse, facing
-from hearable.synthesis.render import RenderedScene, render
-from hearable.synthesis.scene import Scene
+from hearable.synthesis.render import RenderedScene, dry_signal, render
+from hearable.synthesis.scene import Scene, Source
 from hearable.synthesis.sources import SoundBank
 
 Audio = NDArray[np.float32]
 RATE = 16000
-VERSION = 1  # of the protocol: scores of another one are not taken together
+VERSION = 2  # of the protocol: scores of another one are not taken together
+LIKENESS_SAMPLES = 5 * RATE  # of dry speech, for an embedding
+PERCEIVED = ("noisy", *BASELINES)
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,9 @@ class Protocol:
         seed: of all scenes.
         recipe: how scenes are drawn.
         off_axis_deg: where the target is in the off-axis enrollment, to the left and right by turns.
-        absent_every: the target's absence is tried in one of so many scenes.
+        special_every: the target's absence, and the target alone, are tried in one of so many scenes.
+        baselines: whether to add ``hearable.baselines``.
+        perceptual: whether to add the scores of ``hearable.perceptual``, where enrollment is noisy and for baselines.
     """
 
     data: Path
@@ -61,11 +67,14 @@ class Protocol:
     seed: int = 0
     recipe: TseRecipe = TseRecipe()
     off_axis_deg: float = 20.0
-    absent_every: int = 4
+    special_every: int = 4
+    baselines: bool = False
+    perceptual: bool = False
 
     def conditions(self, scene: int) -> tuple[Condition, ...]:
-        """The rows that a scene has."""
-        return (*ENROLLMENTS, "absent") if scene % self.absent_every == 0 else ENROLLMENTS
+        """The rows that a scene has, in order."""
+        special: tuple[Condition, ...] = ("absent", "alone") if scene % self.special_every == 0 else ()
+        return (*ENROLLMENTS, *(BASELINES if self.baselines else ()), *special)
 
 
 class Evaluator:
@@ -157,28 +166,76 @@ class Evaluator:
         drawn = self.draw(scene)
         rendered = self.render(drawn.mixture)
         facts = self._facts(scene, drawn)
-        rows = []
         profiles = {condition: self.profile(clip) for condition, clip in self.clips(scene, drawn).items()}
-        for condition, profile in profiles.items():
-            heard = rendered.mixture if profile is None else extract(self.model, profile, rendered.mixture, RATE)
-            measured = score(heard, rendered, drawn.mixture) if profile else refused(rendered)
-            rows.append(Row(**facts, condition=condition, status=_status(profile), **measured))
-        if "absent" in self.protocol.conditions(scene):
-            rows.append(self._absent(facts, profiles["noisy"]))
+        before = self._perceptual(rendered.mixture, rendered.images[0])
+        rows = []
+        for condition in self.protocol.conditions(scene):
+            profile = profiles.get(condition, profiles["noisy"])
+            row = Row(**facts, condition=condition, status="ok" if condition in BASELINES else _status(profile))
+            if condition == "absent":
+                row = self._absent(row, profile)
+            elif condition == "alone":
+                row = self._alone(row, profile, rendered.images[0])
+            else:
+                heard = self._hear(condition, profile, rendered, drawn.mixture)
+                measured = refused(rendered) if row.status == "failed" else score(heard, rendered, drawn.mixture)
+                row = replace(row, **measured)
+                if condition in PERCEIVED:
+                    row = replace(row, **gains(self._perceptual(heard, rendered.images[0]), before))
+            rows.append(row)
         return rows
 
-    def _absent(self, facts: dict[str, Any], profile: SpeakerProfile | None) -> Row:
+    def _hear(
+        self, condition: Condition, profile: SpeakerProfile | None, rendered: RenderedScene, scene: Scene
+    ) -> Audio:
+        """What comes out ``[2, samples]``: of a baseline, or of the model; without a profile, the mixture."""
+        if condition == "ideal mask":
+            return ideal_mask(rendered.mixture, rendered.images[0])
+        if condition == "known direction":
+            listener, target = self.material.listeners[scene.listener], scene.sources[0]
+            response = listener.responses[listener.nearest(target.azimuth_deg, target.elevation_deg)]
+            return known_direction(rendered.mixture, response)
+        return rendered.mixture if profile is None else extract(self.model, profile, rendered.mixture, RATE)
+
+    def _perceptual(self, estimate: Audio, target: Audio) -> dict[str, float | None]:
+        if not self.protocol.perceptual:
+            return {}
+        from hearable.perceptual import perceptual
+
+        return perceptual(estimate, target)
+
+    def _alone(self, row: Row, profile: SpeakerProfile | None, target: Audio) -> Row:
+        """The target's own sound is all there is to hear."""
+        if profile is None:
+            return row
+        heard = extract(self.model, profile, target, RATE)
+        return replace(row, si_sdr_db=round(float(np.mean(metrics.si_sdr(heard, target))), 4))
+
+    def _absent(self, row: Row, profile: SpeakerProfile | None) -> Row:
         """The scene drawn once more, without its target: the same listener, the same number of talkers."""
         recipe = replace(self.protocol.recipe, absent_share=1.0)
-        scene = draw_tse(facts["seed"], self.material, recipe).mixture
-        if facts["target"] in {source.name for source in scene.sources}:
+        scene = draw_tse(row.seed, self.material, recipe).mixture
+        if row.target in {source.name for source in scene.sources}:
             raise AssertionError("the target speaks in the mixture without it")
-        row = Row(**{**facts, "sex": "unknown", "nearest_deg": None}, condition="absent", status=_status(profile))
+        row = replace(row, sex="unknown", nearest_deg=None, azimuth_deg=None, likeness=None)
         if profile is None:
             return row
         mixture = self.render(scene).mixture
         leak = metrics.leak_db(extract(self.model, profile, mixture, RATE), mixture)
         return replace(row, leak_db=round(leak, 4))
+
+    def _likeness(self, drawn: TseScene) -> float | None:
+        """Cosine of the target's embedding and the most alike interferer's, from dry speech as if in front."""
+        talkers = [source for source in drawn.mixture.sources if source.role == "interferer"]
+        profiles = [self._dry_profile(source, drawn.mixture) for source in (drawn.enrollment.sources[0], *talkers)]
+        target, *others = (None if profile is None else profile.embedding for profile in profiles)
+        known = [float(target @ other) for other in others if other is not None] if target is not None else []
+        return round(max(known), 4) if known else None
+
+    def _dry_profile(self, source: Source, scene: Scene) -> SpeakerProfile | None:
+        samples = min(sum(clip.samples for clip in source.clips), LIKENESS_SAMPLES)
+        dry = dry_signal(source, self.bank, samples, scene.reference_db + source.level_db)
+        return self.profile(np.stack([dry, dry]))
 
     def _facts(self, scene: int, drawn: TseScene) -> dict[str, Any]:
         mixture = drawn.mixture
@@ -197,6 +254,8 @@ class Evaluator:
             "place": mixture.listener if mixture.listener in self.bank.rooms else "head",
             "sex": {1: "same", 2: "different"}[len(sexes)] if sexes <= {"f", "m"} else "unknown",
             "nearest_deg": round(float(angles[nearest]), 1),
+            "azimuth_deg": round(talkers[0].azimuth_deg, 1),
+            "likeness": self._likeness(drawn),
         }
 
 
@@ -215,6 +274,15 @@ def score(estimate: Audio, rendered: RenderedScene, scene: Scene) -> dict[str, A
     }
     rounded: dict[str, Any] = {name: round(value, 4) for name, value in values.items()}
     return {**rounded, "confused": metrics.is_confused(estimate, mixture, target, others)}
+
+
+def gains(after: dict[str, float | None], before: dict[str, float | None]) -> dict[str, Any]:
+    """Scores, and as ``<score>_gain`` how much they are above those of the mixture."""
+    gained = {
+        f"{name}_gain": None if value is None or (start := before[name]) is None else round(value - start, 4)
+        for name, value in after.items()
+    }
+    return {**after, **gained}
 
 
 def refused(rendered: RenderedScene) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +16,17 @@ from numpy.typing import NDArray
 from hearable.errors import AudioError
 from hearable.files import replacing
 
-Condition = Literal["noisy", "clean", "off-axis", "absent"]
+Condition = Literal["noisy", "clean", "off-axis", "known direction", "ideal mask", "absent", "alone"]
 ENROLLMENTS: tuple[Condition, ...] = ("noisy", "clean", "off-axis")
-GROUPS = ("talkers", "place", "sex")
+BASELINES: tuple[Condition, ...] = ("known direction", "ideal mask")
+COSTS: tuple[tuple[Condition, Condition], ...] = (("noisy", "clean"), ("off-axis", "noisy"))  # what the first costs
+GROUPS = ("talkers", "place", "sex", "likeness", "apart", "target")
+THIRDS = ("least alike third", "middle third", "most alike third")
+APART = ("below 30 deg", "30 to 90 deg", "from 90 deg")
+APART_DEG = (30.0, 90.0)
 RESAMPLES = 1000  # of the bootstrap; its seed is 0, so that the same rows give the same intervals
-ENOUGH_DB = -20.0  # an output this far below the input passes for silence
+ENOUGH_DB = 20.0  # an output so far below the input passes for silence; one so near the target alone, for untouched
+WORST = 20
 
 
 @dataclass(frozen=True)
@@ -31,8 +37,9 @@ class Row:
         run: stands for models, data and protocol: rows of one run can be compared and taken together.
         scene: its number.
         condition: how the target was enrolled: from the whole enrollment scene (``noisy``), from the target's own
-            sound in it (``clean``), with the target off to one side (``off-axis``); or ``absent``: the noisy
-            enrollment, on a mixture in which the target does not speak.
+            sound in it (``clean``), with the target off to one side (``off-axis``); or, with the noisy enrollment,
+            another mixture: one in which the target does not speak (``absent``), the target's own sound (``alone``);
+            or what needs no enrollment (``hearable.baselines``).
         seed: what to draw the scene with.
         target: the enrolled speaker.
         talkers: how many talk in the mixture.
@@ -40,6 +47,9 @@ class Row:
         place: ``head`` for a head in free field, else the listener's name: the room.
         sex: whether the interferer nearest in direction has the target's: ``same``, ``different``, ``unknown``.
         nearest_deg: angle between the target and that interferer.
+        azimuth_deg: where the target is, + left.
+        likeness: cosine of the target's embedding and that of the interferer whose voice is most alike, both from dry
+            speech.
         status: ``ok``, ``warned`` (the enrollment clip was found wanting) or ``failed`` (and refused).
         input_si_sdr_db: of the mixture, mean of both ears.
         si_sdri_db: improvement, mean of both ears; 0 if enrollment failed: what is heard is then the mixture.
@@ -48,6 +58,13 @@ class Row:
         delta_itd_us: error of the time difference between the ears.
         confused: whether somebody else was extracted.
         leak_db: output level below (negative) input level, with the target absent.
+        si_sdr_db: of the output, with the target alone.
+        pesq_wb: PESQ, wide band, mean of both ears; this and what follows, where asked for.
+        pesq_wb_gain: over the mixture's.
+        estoi: extended short-time objective intelligibility.
+        estoi_gain: over the mixture's.
+        dnsmos: DNSMOS P.808.
+        dnsmos_gain: over the mixture's.
     """
 
     run: str
@@ -60,6 +77,8 @@ class Row:
     place: str
     sex: str
     nearest_deg: float | None
+    azimuth_deg: float | None
+    likeness: float | None
     status: str
     input_si_sdr_db: float | None = None
     si_sdri_db: float | None = None
@@ -68,6 +87,13 @@ class Row:
     delta_itd_us: float | None = None
     confused: bool | None = None
     leak_db: float | None = None
+    si_sdr_db: float | None = None
+    pesq_wb: float | None = None
+    pesq_wb_gain: float | None = None
+    estoi: float | None = None
+    estoi_gain: float | None = None
+    dnsmos: float | None = None
+    dnsmos_gain: float | None = None
 
 
 _COLUMNS = [field.name for field in fields(Row)]
@@ -147,6 +173,7 @@ _MEASURES: dict[str, dict[str, Statistic]] = {
     "delta_ild_db": {"mean": _SPREAD["mean"], "median": _SPREAD["median"]},
     "delta_itd_us": {"mean": _SPREAD["mean"], "median": _SPREAD["median"]},
     "confused": _MEAN,
+    **{f"{name}{what}": _MEAN for name in ("pesq_wb", "estoi", "dnsmos") for what in ("", "_gain")},
 }
 
 
@@ -179,25 +206,69 @@ def summarise(rows: Sequence[Row]) -> dict[str, Any]:
     """All conditions, ready for JSON.
 
     Returns:
-        ``enrollment`` -> condition -> what ``aggregate`` gives, with ``by`` -> column -> value -> the same; and
-        ``absent``, if the target was absent anywhere: ``leak_db`` and ``kept_quiet``, the share 20 dB or more down.
+        ``enrollment`` and ``baselines`` -> condition -> what ``aggregate`` gives, with ``by`` -> column -> value ->
+        the same; ``costs``, how much SI-SDRi one condition loses against another on the same scenes; and where they
+        were tried, ``absent``: ``leak_db`` and ``kept_quiet``, the share 20 dB or more down, and ``alone``:
+        ``si_sdr_db`` and ``untouched``, the share of 20 dB or more.
     """
-    summary: dict[str, Any] = {"enrollment": {}}
-    for condition in ENROLLMENTS:
-        chosen = [row for row in rows if row.condition == condition]
-        if chosen:
-            by = {column: _grouped(chosen, column) for column in GROUPS}
-            summary["enrollment"][condition] = {**aggregate(chosen), "by": by}
-    leaks = [row.leak_db for row in rows if row.leak_db is not None]
+    of = {condition: [row for row in rows if row.condition == condition] for condition in get_args(Condition)}
+    summary: dict[str, Any] = {
+        "enrollment": {c: _with_groups(of[c]) for c in ENROLLMENTS if of[c]},
+        "baselines": {c: _with_groups(of[c]) for c in BASELINES if of[c]},
+        "costs": {f"{a} for {b}": cost for a, b in COSTS if (cost := _cost(of[a], of[b]))},
+    }
+    leaks = [row.leak_db for row in of["absent"] if row.leak_db is not None]
     if leaks:
         summary["absent"] = {
             "scenes": len(leaks),
             "leak_db": {name: estimate(leaks, _SPREAD[name]) for name in ("mean", "median")},
-            "kept_quiet": estimate(leaks, lambda v: (v <= ENOUGH_DB).mean(-1)),
+            "kept_quiet": estimate(leaks, lambda v: (v <= -ENOUGH_DB).mean(-1)),
+        }
+    alone = [row.si_sdr_db for row in of["alone"] if row.si_sdr_db is not None]
+    if alone:
+        summary["alone"] = {
+            "scenes": len(alone),
+            "si_sdr_db": {name: estimate(alone, _SPREAD[name]) for name in ("mean", "median")},
+            "untouched": estimate(alone, lambda v: (v >= ENOUGH_DB).mean(-1)),
         }
     return summary
 
 
+def worst(rows: Iterable[Row], count: int = WORST) -> list[Row]:
+    """The rows with noisy enrollment that improve least, the worst first; refused clips are left out."""
+    noisy = [row for row in rows if row.condition == "noisy" and row.si_sdri_db is not None and row.status != "failed"]
+    return sorted(noisy, key=lambda row: row.si_sdri_db or 0.0)[:count]
+
+
+def _with_groups(rows: Sequence[Row]) -> dict[str, Any]:
+    return {**aggregate(rows), "by": {column: _grouped(rows, column) for column in GROUPS}}
+
+
 def _grouped(rows: Sequence[Row], column: str) -> dict[str, Any]:
-    values = sorted({str(getattr(row, column)) for row in rows})
-    return {value: aggregate([row for row in rows if str(getattr(row, column)) == value]) for value in values}
+    labels = _labels(rows, column)
+    ranked = (*THIRDS, *APART)
+    order = [*ranked, *sorted(set(labels) - set(ranked))]
+    groups = {label: [row for row, own in zip(rows, labels, strict=True) if own == label] for label in order}
+    return {label: aggregate(group) for label, group in groups.items() if group}
+
+
+def _labels(rows: Sequence[Row], column: str) -> list[str]:
+    """What group each row is in."""
+    if column == "likeness":
+        known = [row.likeness for row in rows if row.likeness is not None]
+        bounds = np.quantile(known, [1 / 3, 2 / 3]) if known else np.zeros(2)
+        return ["?" if r.likeness is None else THIRDS[int(np.sum(r.likeness >= bounds))] for r in rows]
+    if column == "apart":
+        return ["?" if r.nearest_deg is None else APART[sum(r.nearest_deg >= b for b in APART_DEG)] for r in rows]
+    if column == "target":
+        return ["?" if r.azimuth_deg is None else "behind" if abs(r.azimuth_deg) > 90 else "before" for r in rows]
+    return [str(getattr(row, column)) for row in rows]
+
+
+def _cost(rows: Sequence[Row], others: Sequence[Row]) -> dict[str, float] | None:
+    """Mean SI-SDRi of ``others`` minus that of ``rows``, scene by scene, with its interval."""
+    reference = {row.scene: row.si_sdri_db for row in others if row.si_sdri_db is not None}
+    pairs = [
+        reference[row.scene] - row.si_sdri_db for row in rows if row.si_sdri_db is not None and row.scene in reference
+    ]
+    return estimate(pairs, _SPREAD["mean"]) if pairs else None

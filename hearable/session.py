@@ -70,7 +70,7 @@ class Graph:
         content = _read(self.path)
         if shipped:
             verify_hash(self.path, content)
-        self._session = _open(content, self.path)
+        self._session = open_session(content, self.path)
         try:
             self.spec = ModelSpec.from_metadata(self._session.get_modelmeta().custom_metadata_map)
             _check_signature("inputs", self.spec.inputs(), self._session.get_inputs())
@@ -159,7 +159,12 @@ def _read(path: Path) -> bytes:
         raise ModelNotFound(f"{path}: cannot read the model: {problem.strerror or problem}") from problem
 
 
-def _open(content: bytes, path: Path) -> InferenceSession:
+def open_session(content: bytes, path: Path) -> InferenceSession:
+    """Any ONNX graph, read from a file: one thread, which does not spin.
+
+    Raises:
+        ModelError: not an ONNX file that this onnxruntime can run.
+    """
     # onnxruntime 1.32 and later write a device id and events under ~/.cache unless told not to, before the import.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     # Imported here: it takes longer than everything else, and reading sound or profiles does not need it.

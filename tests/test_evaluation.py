@@ -18,7 +18,7 @@ from hearable.errors import AudioError, ModelAltered
 from hearable.evaluation import evaluate, save_worst
 from hearable.protocol import Evaluator, Protocol, refused, score
 from hearable.score_plot import plot
-from hearable.scores import Row, aggregate, append_rows, estimate, read_rows, summarise, write_rows
+from hearable.scores import Row, aggregate, append_rows, estimate, read_rows, summarise, worst, write_rows
 from hearable.synthesis.recipes import TseRecipe
 from tests import tinykit
 
@@ -50,7 +50,8 @@ def scores(evaluator: Evaluator, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 def row(scene: int = 0, condition: str = "noisy", **values: object) -> Row:
     facts = {"run": "r", "scene": scene, "condition": condition, "seed": 1, "target": "t", "talkers": 2,
-             "listener": "ball", "place": "head", "sex": "same", "nearest_deg": 10.0, "status": "ok"}  # fmt: skip
+             "listener": "ball", "place": "head", "sex": "same", "nearest_deg": 10.0, "azimuth_deg": -30.0,
+             "likeness": None, "status": "ok"}  # fmt: skip
     return Row(**{**facts, **values})  # type: ignore[arg-type]
 
 
@@ -109,7 +110,7 @@ def test_score_of_a_known_output(evaluator: Evaluator) -> None:
 
 def test_rows_of_a_scene(evaluator: Evaluator) -> None:
     first, second = evaluator.rows(0), evaluator.rows(1)
-    assert [r.condition for r in first] == ["noisy", "clean", "off-axis", "absent"]
+    assert [r.condition for r in first] == ["noisy", "clean", "off-axis", "absent", "alone"]
     assert [r.condition for r in second] == ["noisy", "clean", "off-axis"]
     assert {r.run for r in first + second} == {evaluator.run}
     mixture = evaluator.draw(0).mixture
@@ -123,14 +124,18 @@ def test_rows_of_a_scene(evaluator: Evaluator) -> None:
     gain = evaluator.model.condition(evaluator.profile(evaluator.clips(0, evaluator.draw(0))["noisy"]))[0]
     assert first[3].leak_db == pytest.approx(20 * np.log10(gain), abs=0.5) and first[3].si_sdri_db is None
     assert all(r.leak_db is None and r.si_sdri_db is not None for r in first[:3])
+    # A gain is no distortion, but the toy model's follows the level a little.
+    assert first[4].si_sdr_db > 20 and first[4].si_sdri_db is None
+    assert first[0].azimuth_deg == mixture.sources[0].azimuth_deg
+    assert all(r.likeness == first[0].likeness and -1 <= r.likeness <= 1 for r in first if r.condition != "absent")
 
 
 def test_a_refused_clip_counts_as_no_improvement(protocol: Protocol) -> None:
     silent = Evaluator(replace(protocol, recipe=replace(SHORT, reference_db=(-130.0, -130.0))))
     rows = silent.rows(0)
-    assert [r.status for r in rows] == ["failed"] * 4
+    assert [r.status for r in rows] == ["failed"] * 5
     assert all(r.si_sdri_db == 0 and r.confused is False and r.delta_ild_db is None for r in rows[:3])
-    assert rows[3].leak_db is None
+    assert rows[3].leak_db is None and rows[4].si_sdr_db is None and rows[0].likeness is None
     summary = summarise(rows)
     assert summary["enrollment"]["noisy"]["failed"] == 1 and "absent" not in summary
 
@@ -138,6 +143,20 @@ def test_a_refused_clip_counts_as_no_improvement(protocol: Protocol) -> None:
 def test_too_few_speakers(tmp_path: Path, protocol: Protocol) -> None:
     with pytest.raises(AudioError, match="at least 6 speakers in split 'test'.*found 5"):
         Evaluator(replace(protocol, data=tinykit.make(tmp_path / "kit", speakers=5)))
+
+
+def test_baselines_and_perceptual_scores(protocol: Protocol) -> None:
+    pytest.importorskip("pesq"), pytest.importorskip("pystoi"), pytest.importorskip("speechmos")
+    rows = Evaluator(replace(protocol, baselines=True, perceptual=True)).rows(1)
+    of = {r.condition: r for r in rows}
+    assert list(of) == ["noisy", "clean", "off-axis", "known direction", "ideal mask"]
+    assert of["noisy"].input_si_sdr_db == of["ideal mask"].input_si_sdr_db
+    assert of["ideal mask"].si_sdri_db > max(5.0, of["known direction"].si_sdri_db)
+    assert of["ideal mask"].pesq_wb_gain > 0.1 and of["ideal mask"].estoi_gain > 0.05
+    before = of["ideal mask"].dnsmos - of["ideal mask"].dnsmos_gain
+    assert of["noisy"].dnsmos - of["noisy"].dnsmos_gain == pytest.approx(before, abs=1e-3)
+    assert of["clean"].pesq_wb is None
+    assert summarise(rows)["baselines"]["ideal mask"]["estoi_gain"]["mean"]["value"] == of["ideal mask"].estoi_gain
 
 
 # The file of scores
@@ -160,14 +179,14 @@ def test_resuming_gives_the_same_file(evaluator: Evaluator, scores: Path, tmp_pa
     whole = scores.read_text()
     lines = whole.splitlines(keepends=True)
     path = tmp_path / "scores.csv"
-    # Killed within scene 2: one of its rows is there, the next is torn.
-    path.write_text("".join(lines[:9]) + lines[9][:40])
+    # Killed within scene 2: one of its rows is there, the next is torn. Scene 0 has five rows, scene 1 three.
+    path.write_text("".join(lines[:10]) + lines[10][:40])
     done: list[int] = []
     rows = evaluate(evaluator, 5, path, done=done.append)
     assert done == [2, 3, 4, 5]
     assert path.read_text() == whole and rows == read_rows(scores, evaluator.run)
     # Nothing is left to do, and fewer scenes lose nothing.
-    assert [r.scene for r in evaluate(evaluator, 1, path)] == [0] * 4
+    assert [r.scene for r in evaluate(evaluator, 1, path)] == [0] * 5
     assert path.read_text() == whole
 
 
@@ -230,7 +249,38 @@ def test_summary_by_condition_and_group() -> None:
     assert list(clean["by"]["place"]) == ["hall"] and clean["si_sdri_db"]["median"]["value"] == 10.5
     assert summary["absent"]["leak_db"]["median"]["value"] == -20.0
     assert summary["absent"]["kept_quiet"]["value"] == pytest.approx(2 / 3, abs=1e-4)
-    assert summarise([]) == {"enrollment": {}}
+    assert summarise([]) == {"enrollment": {}, "baselines": {}, "costs": {}}
+
+
+def test_costs_are_scene_by_scene() -> None:
+    rows = [row(n, si_sdri_db=float(3 * n)) for n in range(4)]
+    rows += [row(n, "clean", si_sdri_db=3.0 * n + 0.5) for n in range(4)]
+    rows += [row(n, "off-axis", si_sdri_db=3.0 * n - 1) for n in range(1, 3)]
+    costs = summarise(rows)["costs"]
+    # The scenes differ by decibels, the conditions by exactly this much.
+    assert costs["noisy for clean"] == {"value": 0.5, "low": 0.5, "high": 0.5}
+    assert costs["off-axis for noisy"]["value"] == 1.0
+
+
+def test_groups_of_numbers() -> None:
+    rows = [row(n, si_sdri_db=float(n), likeness=n / 10, nearest_deg=20.0 * n, azimuth_deg=30.0 * n) for n in range(6)]
+    by = summarise(rows)["enrollment"]["noisy"]["by"]
+    means = {column: {k: v["si_sdri_db"]["mean"]["value"] for k, v in by[column].items()} for column in by}
+    assert means["likeness"] == {"least alike third": 0.5, "middle third": 2.5, "most alike third": 4.5}
+    assert means["apart"] == {"below 30 deg": 0.5, "30 to 90 deg": 3.0, "from 90 deg": 5.0}
+    assert means["target"] == {"before": 1.5, "behind": 4.5}
+
+
+def test_the_target_alone() -> None:
+    rows = [row(n, "alone", si_sdr_db=level) for n, level in enumerate((30.0, 20.0, 19.0, 25.0))]
+    alone = summarise(rows)["alone"]
+    assert alone["si_sdr_db"]["mean"]["value"] == 23.5 and alone["untouched"]["value"] == 0.75
+
+
+def test_worst_rows() -> None:
+    rows = [row(n, si_sdri_db=float(10 - n)) for n in range(5)] + [row(7, "clean", si_sdri_db=-50.0)]
+    rows.append(row(8, si_sdri_db=0.0, status="failed"))
+    assert [r.scene for r in worst(rows, 2)] == [4, 3]
 
 
 # What is written
@@ -261,10 +311,14 @@ def test_command(kit: Path, toy_folder: Path, tmp_path: Path) -> None:
     arguments = ["--data", str(kit), "--scenes", "2", "--out", str(out), *models]
     shown = CliRunner().invoke(app, arguments, env={"COLUMNS": "160"})
     assert shown.exit_code == 0, shown.output
-    assert "toy on test, 2 scenes, seed 0" in shown.stdout and "Target absent" in shown.stdout
+    assert "toy on test, 2 scenes, seed 0" in shown.stdout and "target absent" in shown.stdout
+    assert "Worst scenes" in shown.stdout and "known direction" not in shown.stdout
     assert sorted(f.name for f in out.iterdir()) == ["scores.csv", "scores.png", "summary.json"]
+    more = CliRunner().invoke(app, [*arguments, "--baselines"])
+    assert more.exit_code == 1 and "choose another folder" in str(more.exception)  # scores with others are another run
     as_json = CliRunner().invoke(app, [*arguments, "--json"])
     summary = json.loads(as_json.stdout)
     assert summary == json.loads((out / "summary.json").read_text())
     assert summary["scenes"] == 2 and summary["enrollment"]["noisy"]["scenes"] == 2
+    assert [r["condition"] for r in summary["worst"]] == ["noisy"] * 2
     assert str(kit) not in json.dumps(summary) and str(toy_folder) not in json.dumps(summary)

@@ -23,6 +23,7 @@ NAMES = {
     "EnrollmentError",
     "EnrollmentQuality",
     "HearableError",
+    "LabelError",
     "LinkError",
     "Model",
     "ModelAltered",

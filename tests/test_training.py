@@ -13,16 +13,18 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("lightning")
 pytestmark = pytest.mark.skipif(not (shutil.which("g++") and shutil.which("ninja")), reason="needs g++ and ninja")
 
+from safetensors.torch import load_file  # noqa: E402
+
 from hearable.synthesis.recipes import TseRecipe  # noqa: E402
 from training import corpus  # noqa: E402
-from training.data import VOICES, Curriculum, ExtractionScenes  # noqa: E402
+from training.data import VOICES, Curriculum, ExtractionScenes, collate  # noqa: E402
 from training.enrollments import Enrollments, predict  # noqa: E402
 from training.losses import negative_snr_db, separation_loss, si_sdr_db  # noqa: E402
-from training.network import ExtractorConfig  # noqa: E402
+from training.network import Extractor, ExtractorConfig  # noqa: E402
 from training.optim import orthogonalise  # noqa: E402
-from training.presets import ExtractorPreset, VoicePreset  # noqa: E402
-from training.tasks import schedule  # noqa: E402
-from training.train import RECOGNITION, build, load_weights, run  # noqa: E402
+from training.presets import ExtractorPreset, RecognitionPreset, VoicePreset  # noqa: E402
+from training.tasks import RECOGNITION, RecognitionTask, schedule, voice_of_target  # noqa: E402
+from training.train import build, load_weights, run, save_weights  # noqa: E402
 
 RATE = 16000
 SAMPLES = 40 * 128  # long enough to decide whose voice it is
@@ -202,6 +204,43 @@ def test_recognition_is_trained_first_and_taken_over(kit, tmp_path):
     changed = {name for name, value in task.network.state_dict().items() if not torch.equal(value, before[name])}
     assert changed
     assert all(name.startswith(RECOGNITION) for name in changed)
+
+
+def test_recognition_is_trained_alone_and_then_kept(kit, tmp_path):
+    common = {"network": NETWORK, "recipe": RECIPE, "speeds": (1.0,), "warmup": 1, "validation_samples": SAMPLES}
+    preset = RecognitionPreset(**common, batch=2, steps=3, validation_scenes=4)
+    start = tmp_path / "start.safetensors"
+    save_weights(build(PRESET, kit / "cache").network, start)
+    run(preset, "recognition", kit, kit / "cache", tmp_path, 1, start=start, validate_every=3)
+    before, after = load_file(start), load_file(tmp_path / "recognition" / "weights.safetensors")
+    # The moving average of what does not change differs by its rounding.
+    changed = {name for name in before if not torch.allclose(before[name], after[name], atol=1e-6)}
+    assert changed
+    assert all(name.startswith(RECOGNITION) for name in changed)
+
+    extraction = dataclasses.replace(PRESET, separation_updates=0, steps=2)
+    run(extraction, "select", kit, kit / "cache", tmp_path, 1, start=tmp_path / "recognition" / "weights.safetensors")
+    selected = load_file(tmp_path / "select" / "weights.safetensors")
+    kept = {name for name in after if torch.allclose(after[name], selected[name], atol=1e-6)}
+    assert {name for name in after if name.startswith(RECOGNITION)} <= kept
+    assert any(name.startswith("blocks.1") for name in after.keys() - kept)
+
+
+def test_a_speaker_is_looked_for_in_every_scene_of_the_batch(kit, scenes):
+    preset = RecognitionPreset(network=NETWORK, recipe=RECIPE, speeds=(1.0,))
+    task = RecognitionTask(Extractor(NETWORK), preset)
+    batch = collate([example for i in range(3) for example in scenes.examples(i)])
+    scores, right = task.scores(batch, 2)
+    assert scores.shape[1:] == (3, 6, VOICES + 1)
+    own = torch.eye(3, dtype=torch.bool).repeat_interleave(2, 1)
+    assert (right[own] < VOICES).all() and (right[~own] == VOICES).all()
+    # The two talkers of a scene are two voices.
+    assert all(right[i, 2 * i] != right[i, 2 * i + 1] for i in range(3))
+
+
+def test_voice_of_the_target():
+    order = torch.tensor([[2, 0, 1], [1, 2, 0]])
+    assert voice_of_target(order, torch.tensor([0, 3, 1, 0]), 2).tolist() == [2, 3, 2, 1]
 
 
 def test_separation_loss_finds_the_order():

@@ -11,10 +11,19 @@ import typer
 from training.corpus import prepare
 from training.enroller import Enroller
 from training.enrollments import predict
-from training.presets import ENROLLERS, EXTRACTORS, VOICES, EnrollerPreset, ExtractorPreset, VoicePreset
+from training.presets import (
+    ENROLLERS,
+    EXTRACTORS,
+    RECOGNITIONS,
+    VOICES,
+    EnrollerPreset,
+    ExtractorPreset,
+    RecognitionPreset,
+    VoicePreset,
+)
 from training.train import load_weights, run
 
-Preset = TypeVar("Preset", ExtractorPreset, VoicePreset, EnrollerPreset)
+Preset = TypeVar("Preset", ExtractorPreset, VoicePreset, RecognitionPreset, EnrollerPreset)
 
 app = typer.Typer(help="Prepare the corpus and train the networks.", no_args_is_help=True)
 
@@ -26,6 +35,7 @@ Processes = Annotated[int, typer.Option(help="One-thread processes that average 
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="A setting of the preset, as steps=5000 or learning_rate=1e-3.")
 ]
+Voice = Annotated[Path | None, typer.Option(help="Weights whose recognition a new run starts from.")]
 Start = Annotated[Path | None, typer.Option(help="Weights (safetensors) to start a new run from.")]
 
 
@@ -56,7 +66,7 @@ def extractor(
     processes: Processes = 1,
     settings: Settings = None,
     start: Start = None,
-    voice: Annotated[Path | None, typer.Option(help="Weights whose recognition a new run starts from.")] = None,
+    voice: Voice = None,
 ) -> None:
     """Train an extraction network."""
     run(changed(EXTRACTORS[preset], settings), name or preset, data, cache, runs, processes, start, voice)
@@ -75,6 +85,22 @@ def voice(
 ) -> None:
     """Train the recognition of an extraction network on single voices, to start `extractor` from."""
     run(changed(VOICES[preset], settings), name or preset, data, cache, runs, processes, start)
+
+
+@app.command()
+def recognition(
+    start: Annotated[Path, typer.Option(help="Weights of a network that separates.")],
+    preset: str = "recognition",
+    data: Data = Path("data"),
+    cache: Cache = Path("runs/cache"),
+    runs: Runs = Path("runs"),
+    name: Name = None,
+    processes: Processes = 1,
+    settings: Settings = None,
+    voice: Voice = None,
+) -> None:
+    """Train the recognition of an extraction network, in scenes that the network takes apart."""
+    run(changed(RECOGNITIONS[preset], settings), name or preset, data, cache, runs, processes, start, voice)
 
 
 @app.command()

@@ -355,9 +355,13 @@ class Extractor(nn.Module):
             ops: how to compute.
         """
         keys, states = self.voice(self.levels(separated.spectra), states, ops)
-        likeness = (repeat(keys, len(key) // int(keys.shape[1])) @ key[..., None])[..., 0]
-        nobody = self.nobody.expand(len(keys), len(key), 1)
-        return torch.cat([self.sharpness * likeness, nobody], -1), states
+        return self.compare(repeat(keys, len(key) // int(keys.shape[1])), key), states
+
+    def compare(self, keys: Tensor, key: Tensor) -> Tensor:
+        """Keys of voices ``[..., voice, key]`` with a speaker's ``[..., key]``: see `recognise`."""
+        likeness = (keys @ key[..., None])[..., 0]
+        nobody = self.nobody.expand(*(int(n) for n in likeness.shape[:-1]), 1)
+        return torch.cat([self.sharpness * likeness, nobody], -1)
 
     def select(
         self,

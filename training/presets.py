@@ -38,8 +38,8 @@ class ExtractorPreset:
     decay_share: float = 0.25
     ema: float = 0.998
     separation_updates: int = 1500
-    separation_weight: float = 0.3
-    recognition_weight: float = 3.0
+    separation_weight: float = 1.0
+    told: float = 0.5  # share of examples in which the truth points out the target's voice
     half: bool = False  # faster where the CPU multiplies in bfloat16
     validation_samples: int = 384 * 128
     validation_scenes: int = 64
@@ -47,7 +47,7 @@ class ExtractorPreset:
 
 @dataclass(frozen=True)
 class VoicePreset:
-    """A training run of the extraction network's recognition, on single voices: a start for the whole network."""
+    """A training run of the extraction network's recognition on single voices: a start for `RecognitionPreset`."""
 
     network: ExtractorConfig = field(default_factory=ExtractorConfig)
     recipe: TseRecipe = field(default_factory=lambda: TseRecipe(samples=320 * 128, enrollment_samples=16000))
@@ -60,6 +60,29 @@ class VoicePreset:
     decay_share: float = 0.5
     ema: float = 0.998
     validation_scenes: int = 256
+
+
+@dataclass(frozen=True)
+class RecognitionPreset:
+    """A training run of the recognition in scenes that a trained network takes apart. ``batch`` counts scenes."""
+
+    network: ExtractorConfig = field(default_factory=ExtractorConfig)
+    recipe: TseRecipe = field(default_factory=lambda: TseRecipe(samples=320 * 128, enrollment_samples=16000))
+    speeds: tuple[float, ...] = (1.0, 0.9, 1.1)
+    batch: int = 12
+    targets: int = 2
+    absent: float = 0.0
+    predicted: float = 0.0
+    ramp: int = 0
+    muon: bool = True
+    learning_rate: float = 1e-3
+    warmup: int = 50
+    steps: int = 1500
+    decay_share: float = 0.5
+    ema: float = 0.998
+    half: bool = False
+    validation_samples: int = 384 * 128
+    validation_scenes: int = 128
 
 
 @dataclass(frozen=True)
@@ -86,4 +109,5 @@ EXTRACTORS = {
     "paper": ExtractorPreset(network=TFGridNetConfig(), muon=False, learning_rate=5e-4),
 }
 VOICES = {"voice": VoicePreset(), "tiny-voice": VoicePreset(network=TINY)}
+RECOGNITIONS = {"recognition": RecognitionPreset(), "tiny-recognition": RecognitionPreset(network=TINY)}
 ENROLLERS = {"enroll": EnrollerPreset()}

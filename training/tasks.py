@@ -16,6 +16,8 @@ from training.losses import negative_snr_db, separation_loss, si_sdr_db
 from training.optim import Muon
 from training.tfgridnet import TFGridNet
 
+RECOGNITION = ("voice.", "conditioner.key.", "sharpness", "nobody")  # what a run of the recognition trains
+TOLD = 20.0  # score of a voice that is pointed out by the truth
 DECISION_FRAMES = 32  # 256 ms: earlier nobody can tell whose voice it is
 
 
@@ -28,7 +30,7 @@ def schedule(step: int, warmup: int, steps: int, decay_share: float) -> float:
 def optimisers(network: nn.Module, learning_rate: float, muon: bool) -> list[torch.optim.Optimizer]:
     """Muon for matrices and stacks of matrices, AdamW for gains and biases; or AdamW for all."""
     matrices, others = [], []
-    for p in network.parameters():
+    for p in (p for p in network.parameters() if p.requires_grad):
         (matrices if muon and p.ndim >= 2 and min(p.shape[-2:]) > 1 else others).append(p)
     adam = torch.optim.AdamW(others, learning_rate, weight_decay=0.0)
     return [Muon(matrices, learning_rate), adam] if muon else [adam]
@@ -75,11 +77,17 @@ class Task(lightning.LightningModule):
 
 
 class ExtractorTask(Task):
-    """Extraction: -SNR of both ears; and for our network, -SNR of the separated voices and whose voice each is.
+    """Extraction: -SNR of both ears; and for our network, -SNR of the separated voices, which are learned much sooner.
 
-    Separation and recognition get targets of their own, since extraction alone teaches them slowly. In the first
-    ``separation_updates`` nothing but the separation is computed.
+    In the first ``separation_updates`` nothing but the separation is computed. Recognition stays as it is: gradients
+    from the few speakers of a batch would only blur it (see `RecognitionTask`). In a share ``told`` of the examples the
+    target's voice is pointed out by the truth.
     """
+
+    def __init__(self, network: nn.Module, preset: Any):
+        super().__init__(network, preset)
+        for name, parameter in network.named_parameters():
+            parameter.requires_grad_(not name.startswith(RECOGNITION))
 
     def loss(self, batch: list[Tensor]) -> Tensor:
         mixture, target, embedding, *rest = batch
@@ -100,17 +108,14 @@ class ExtractorTask(Task):
             return separation
 
         key, film = network.conditioner.parts(network.conditioner(embedding))
-        match, _ = network.recognise(separated, key, states[1], FUSED)
-        # A talker's voice is the one that the permutation gave it; nobody's, that after the last.
-        nobody = order.new_full((len(order), 1), order.shape[1])
-        wanted = torch.cat([order, nobody], 1).repeat_interleave(each, 0).gather(1, number[:, None])
-        heard = match[DECISION_FRAMES:].flatten(0, 1)
-        recognition = F.cross_entropy(heard, wanted[:, 0].repeat(len(match) - DECISION_FRAMES))
+        with torch.no_grad():
+            match, _ = network.recognise(separated, key, states[1], FUSED)
+            truth = TOLD * F.one_hot(voice_of_target(order, number, each), match.shape[-1])
+            match = torch.where(torch.rand(len(truth), 1) < self.preset.told, truth, match)
         estimate, _ = network.select(spectrum, separated, match, film, states[2], FUSED, half)
         extraction = negative_snr_db(network.synthesise(estimate, samples), target, mixture).mean()
-        self.log("train/recognition", recognition.detach())
         self.log("train/extraction", extraction.detach())
-        return extraction + self.preset.separation_weight * separation + self.preset.recognition_weight * recognition
+        return extraction + self.preset.separation_weight * separation
 
     def validation_step(self, batch: list[Tensor], index: int) -> None:
         mixture, target, embedding, *_ = batch
@@ -144,6 +149,54 @@ class VoiceTask(Task):
         self.log("val/recognised_at_last", right[-1].mean(), prog_bar=True, sync_dist=True)
 
 
+class RecognitionTask(Task):
+    """Recognition in scenes that the network takes apart: which voice is an enrolled speaker's, or none.
+
+    Every speaker of the batch is looked for in every scene of it: in most, there is nothing to find.
+    """
+
+    def __init__(self, network: nn.Module, preset: Any):
+        super().__init__(network, preset)
+        for name, parameter in network.named_parameters():
+            parameter.requires_grad_(name.startswith(RECOGNITION))
+
+    def scores(self, batch: list[Tensor], each: int) -> tuple[Tensor, Tensor]:
+        """Scores ``[decisions, scenes, speakers, voice + 1]`` and what is right, ``[scenes, speakers]``."""
+        mixture, _, embedding, talkers, number = batch
+        network, scenes = self.network, mixture[::each]
+        with torch.no_grad():
+            states = network.zeros(len(scenes), len(scenes))
+            separated, _ = network.separate(network.analyse(scenes), states[0], FUSED, self.preset.half)
+            voices = network.synthesise(separated.spectra, mixture.shape[-1])
+            _, order = separation_loss(voices, talkers[::each], scenes)
+            levels = network.levels(separated.spectra)
+        keys, _ = network.voice(levels, states[1], FUSED)
+        key, _ = network.conditioner.parts(network.conditioner(embedding))
+        scores = network.compare(keys[DECISION_FRAMES::16, :, None], key)
+        present = torch.eye(len(scenes), dtype=torch.bool).repeat_interleave(each, 1)
+        voice = voice_of_target(order, number, each).expand(len(scenes), -1)
+        return scores, torch.where(present, voice, order.shape[1])
+
+    def loss(self, batch: list[Tensor]) -> Tensor:
+        scores, right = self.scores(batch, self.preset.targets)
+        costs = F.cross_entropy(scores.flatten(0, 2), right.expand(len(scores), -1, -1).flatten(), reduction="none")
+        costs = costs.unflatten(0, scores.shape[:-1]).mean(0)
+        there = right < scores.shape[-1] - 1
+        self.log("train/there", costs[there].mean().detach())
+        self.log("train/not_there", costs[~there].mean().detach())
+        return costs[there].mean() + costs[~there].mean()
+
+    def validation_step(self, batch: list[Tensor], index: int) -> None:
+        scores, right = self.scores(batch, 1)
+        there = right < scores.shape[-1] - 1
+        hits = (scores.argmax(-1) == right).float()
+        voices = (scores[..., :-1].argmax(-1) == right).float()
+        self.log("val/right_voice", voices[:, there].mean(), prog_bar=True, sync_dist=True)
+        self.log("val/right_voice_at_last", voices[-1, there].mean(), prog_bar=True, sync_dist=True)
+        self.log("val/there", hits[:, there].mean(), prog_bar=True, sync_dist=True)
+        self.log("val/not_there", hits[:, ~there].mean(), prog_bar=True, sync_dist=True)
+
+
 class EnrollerTask(Task):
     """Enrollment: the standardised and the plain cosine to the teacher, with the frontal talker's mel as a helper."""
 
@@ -161,6 +214,15 @@ class EnrollerTask(Task):
         centred = F.cosine_similarity(self.network.standardise(embedding), self.network.standardise(teacher))
         self.log("val/cosine", F.cosine_similarity(embedding, teacher).mean(), prog_bar=True, sync_dist=True)
         self.log("val/centred_cosine", centred.mean(), prog_bar=True, sync_dist=True)
+
+
+def voice_of_target(order: Tensor, number: Tensor, each: int) -> Tensor:
+    """Which separated voice is the target's: the one that the permutation ``order`` [scenes, n] gave to its source.
+
+    ``number`` [scenes * each] is the target's among the sources; n, for nobody, stays n.
+    """
+    nobody = order.new_full((len(order), 1), order.shape[1])
+    return torch.cat([order, nobody], 1).repeat_interleave(each, 0).gather(1, number[:, None])[:, 0]
 
 
 def speaker_statistics(embeddings: dict[str, Any]) -> Tensor:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import lightning
 import torch
@@ -23,11 +23,19 @@ from training.data import Curriculum, EnrollmentScenes, ExtractionScenes, Voices
 from training.enroller import Enroller
 from training.enrollments import Enrollments
 from training.network import Extractor, ExtractorConfig
-from training.presets import EnrollerPreset, ExtractorPreset, VoicePreset
-from training.tasks import EnrollerTask, ExtractorTask, Task, VoiceTask, speaker_statistics
+from training.presets import EnrollerPreset, ExtractorPreset, RecognitionPreset, VoicePreset
+from training.tasks import (
+    RECOGNITION,
+    EnrollerTask,
+    ExtractorTask,
+    RecognitionTask,
+    Task,
+    VoiceTask,
+    speaker_statistics,
+)
 from training.tfgridnet import TFGridNet, TFGridNetConfig
 
-RECOGNITION = ("voice.", "conditioner.key.", "sharpness")  # what a run of the recognition trains
+Preset: TypeAlias = ExtractorPreset | VoicePreset | RecognitionPreset | EnrollerPreset
 
 
 class _Fixed(Dataset[Any]):
@@ -143,7 +151,7 @@ def make_network(config: ExtractorConfig | TFGridNetConfig) -> Extractor | TFGri
     return Extractor(config) if isinstance(config, ExtractorConfig) else TFGridNet(config)
 
 
-def build(preset: ExtractorPreset | VoicePreset | EnrollerPreset, cache: Path) -> Task:
+def build(preset: Preset, cache: Path) -> Task:
     """Network and task of a preset, with the training speakers' statistics set."""
     torch.manual_seed(0)
     statistics = speaker_statistics(CachedSounds(cache, "train", (1.0,)).embeddings)
@@ -154,11 +162,13 @@ def build(preset: ExtractorPreset | VoicePreset | EnrollerPreset, cache: Path) -
     extractor = make_network(preset.network)
     if isinstance(extractor, Extractor):
         extractor.conditioner.standardise(statistics)
-    return VoiceTask(extractor, preset) if isinstance(preset, VoicePreset) else ExtractorTask(extractor, preset)
+    if isinstance(preset, VoicePreset):
+        return VoiceTask(extractor, preset)
+    return (RecognitionTask if isinstance(preset, RecognitionPreset) else ExtractorTask)(extractor, preset)
 
 
 def run(
-    preset: ExtractorPreset | VoicePreset | EnrollerPreset,
+    preset: Preset,
     name: str,
     data: Path,
     cache: Path,

@@ -16,6 +16,7 @@ from hearable.cli.evaluate import evaluate
 from hearable.cli.extract import extract
 from hearable.cli.info import info
 from hearable.cli.models import models
+from hearable.cli.seld import seld
 
 __all__ = ["app"]
 
@@ -47,3 +48,4 @@ def main(
 
 for _command in (enroll, extract, info, models, doctor, bench, evaluate, bridge, device):
     app.command()(reporting(_command))
+app.add_typer(seld)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +15,7 @@ from rich.table import Table
 
 from hearable.errors import AudioError, HearableError
 from hearable.files import replacing
-from hearable.scores import GROUPS, Row, summarise
+from hearable.scores import GROUPS, Row, summarise, worst
 
 if TYPE_CHECKING:
     from hearable.protocol import Evaluator
@@ -31,8 +32,21 @@ MEASURES = (
     ("ΔITD, µs", "delta_itd_us", "mean", "{:.0f}"),
     ("  median", "delta_itd_us", "median", "{:.0f}"),
     ("wrong person", "confused", "mean", "{:.1%}"),
+    ("PESQ-WB", "pesq_wb", "mean", "{:.2f}"),
+    ("  gain", "pesq_wb_gain", "mean", "{:+.2f}"),
+    ("ESTOI", "estoi", "mean", "{:.2f}"),
+    ("  gain", "estoi_gain", "mean", "{:+.2f}"),
+    ("DNSMOS P.808", "dnsmos", "mean", "{:.2f}"),
+    ("  gain", "dnsmos_gain", "mean", "{:+.2f}"),
 )
-NAMES = {"talkers": "{} talkers", "place": "{}", "sex": "{} sex"}
+NAMES = {
+    "talkers": "{} talkers",
+    "place": "{}",
+    "sex": "{} sex",
+    "likeness": "{}",
+    "apart": "apart {}",
+    "target": "target {}",
+}
 
 
 def evaluate(
@@ -44,25 +58,42 @@ def evaluate(
     out: Annotated[Path, typer.Option(help="Folder for scores.csv, summary.json and scores.png.")] = Path("evaluation"),
     workers: Annotated[int, typer.Option(min=1, help="Processes, one thread each.")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Of all scenes.")] = 0,
+    baselines: Annotated[
+        bool, typer.Option("--baselines", help="Also score a beamformer that knows the direction, and the ideal mask.")
+    ] = False,
+    perceptual: Annotated[
+        bool, typer.Option("--perceptual", help="Also PESQ-WB, ESTOI and DNSMOS (extra evaluate).")
+    ] = False,
     save: Annotated[int, typer.Option(min=0, help="Write so many of the worst scenes as wav, into OUT/worst.")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="Print the summary as JSON.")] = False,
 ) -> None:
     """Score a model on scenes of 2 or 3 talkers in noise, with noisy, clean and off-axis enrollment.
 
-    Scenes that are in OUT/scores.csv already are not computed again: an evaluation that was stopped goes on.
+    In every fourth scene also with the target absent, and with the target alone. Scenes that are in OUT/scores.csv
+    already are not computed again: an evaluation that was stopped goes on.
     """
     try:
         from hearable.evaluation import save_worst
         from hearable.protocol import Evaluator, Protocol
         from hearable.score_plot import plot
+
+        if perceptual:
+            import hearable.perceptual  # noqa: F401
     except ImportError as problem:
         missing = (problem.name or "a package").partition(".")[0]
-        raise HearableError(f"evaluate needs {missing}: pip install 'hearable[synthesis]'") from problem
+        raise HearableError(f"evaluate needs {missing}: pip install 'hearable[evaluate]'") from problem
 
-    evaluator = Evaluator(Protocol(data, split, model, enroller, seed))
+    protocol = Protocol(data, split, model, enroller, seed, baselines=baselines, perceptual=perceptual)
+    evaluator = Evaluator(protocol)
     _make_folder(out)
     rows = _score(evaluator, scenes, out / "scores.csv", workers)
-    summary = {"scenes": scenes, "run": evaluator.run, "settings": evaluator.settings, **summarise(rows)}
+    summary = {
+        "scenes": scenes,
+        "run": evaluator.run,
+        "settings": evaluator.settings,
+        **summarise(rows),
+        "worst": [asdict(row) for row in worst(rows)],
+    }
     with replacing(out / "summary.json", AudioError) as temporary:
         temporary.write_text(json.dumps(summary, indent=1) + "\n", "utf-8")
     plot(rows, summary, out / "scores.png")
@@ -98,13 +129,14 @@ def _score(evaluator: Evaluator, scenes: int, path: Path, workers: int) -> list[
 
 
 def tables(summary: dict[str, Any]) -> list[Table]:
-    """What is shown: scores by enrollment, scores with noisy enrollment by group, and the target's absence."""
-    enrollment = summary["enrollment"]
+    """What is shown: scores by enrollment, of baselines, by group; the special cases; and the worst scenes."""
+    enrollment, baselines = summary["enrollment"], summary["baselines"]
     model, split, seed = (summary["settings"][key] for key in ("model", "split", "seed"))
     title = f"{model} on {split}, {summary['scenes']} scenes, seed {seed}"
-    shown = [_enrollment_table(title, enrollment), _group_table(enrollment["noisy"]["by"])]
-    if "absent" in summary:
-        shown.append(_absent_table(summary["absent"]))
+    shown = [_condition_table(title, enrollment)]
+    if baselines:
+        shown.append(_condition_table("Without a model, on the same scenes", baselines))
+    shown += [_group_table(enrollment["noisy"]["by"]), _special_table(summary), _worst_table(summary["worst"])]
     return shown
 
 
@@ -115,13 +147,15 @@ def _table(title: str, *columns: str) -> Table:
     return table
 
 
-def _enrollment_table(title: str, enrollment: dict[str, Any]) -> Table:
+def _condition_table(title: str, results: dict[str, Any]) -> Table:
     """A row a measure: so it fits into a terminal of 80 columns."""
-    table = _table(title, "means (95%)", *enrollment)
+    table = _table(title, "means (95%)", *results)
     for label, measure, statistic, form in MEASURES:
-        table.add_row(label, *(_interval(result, measure, statistic, form) for result in enrollment.values()))
+        if any(measure in result for result in results.values()):
+            table.add_row(label, *(_interval(result, measure, statistic, form) for result in results.values()))
     for status, label in (("warned", "clip warned"), ("failed", "clip refused")):
-        table.add_row(label, *(str(result[status]) for result in enrollment.values()))
+        if any(result[status] for result in results.values()):
+            table.add_row(label, *(str(result[status]) for result in results.values()))
     return table
 
 
@@ -142,19 +176,52 @@ def _group_table(groups: dict[str, Any]) -> Table:
     return table
 
 
-def _absent_table(absent: dict[str, Any]) -> Table:
-    table = _table("Target absent", "scenes", "output / input dB (95%)", "median", "20 dB down or more (95%)")
-    table.add_row(
-        str(absent["scenes"]),
-        _interval(absent, "leak_db", "mean", "{:.1f}"),
-        f"{absent['leak_db']['median']['value']:.1f}",
-        _interval({"kept_quiet": {"share": absent["kept_quiet"]}}, "kept_quiet", "share", "{:.0%}"),
-    )
+def _special_table(summary: dict[str, Any]) -> Table:
+    table = _table("Special cases", "", "scenes", "mean (95%)", "median", "as wanted (95%)")
+    for case, measure, share, label in (
+        ("absent", "leak_db", "kept_quiet", "target absent: output / input, wanted 20 dB down"),
+        ("alone", "si_sdr_db", "untouched", "target alone: SI-SDR, wanted 20 dB"),
+    ):
+        if case in summary:
+            result = summary[case]
+            table.add_row(
+                label,
+                str(result["scenes"]),
+                _interval(result, measure, "mean", "{:.1f}"),
+                f"{result[measure]['median']['value']:.1f}",
+                _text(result[share], "{:.0%}"),
+            )
+    for what, cost in summary["costs"].items():
+        scenes = summary["enrollment"]["noisy"]["scenes"]
+        table.add_row(f"{what} enrollment costs, dB", str(scenes), _text(cost, "{:.2f}"), "", "")
     return table
 
 
-def _interval(result: dict[str, Any], measure: str, statistic: str, form: str) -> str:
-    if measure not in result:
-        return "-"
-    value, low, high = (form.format(result[measure][statistic][key]) for key in ("value", "low", "high"))
+def _worst_table(rows: list[dict[str, Any]]) -> Table:
+    """The scenes to look into."""
+    columns = ("scene", "SI-SDRi", "input", "wrong", "talkers", "place", "sex", "apart", "likeness", "azimuth", "clip")
+    table = _table("Worst scenes, noisy enrollment", *columns)
+    for row in rows:
+        table.add_row(
+            str(row["scene"]),
+            f"{row['si_sdri_db']:.1f}",
+            f"{row['input_si_sdr_db']:.1f}",
+            "yes" if row["confused"] else "",
+            str(row["talkers"]),
+            row["place"],
+            row["sex"],
+            "-" if row["nearest_deg"] is None else f"{row['nearest_deg']:.0f}",
+            "-" if row["likeness"] is None else f"{row['likeness']:.2f}",
+            "-" if row["azimuth_deg"] is None else f"{row['azimuth_deg']:.0f}",
+            row["status"],
+        )
+    return table
+
+
+def _text(estimate: dict[str, float], form: str) -> str:
+    value, low, high = (form.format(estimate[key]) for key in ("value", "low", "high"))
     return f"{value} ({low}..{high})"
+
+
+def _interval(result: dict[str, Any], measure: str, statistic: str, form: str) -> str:
+    return _text(result[measure][statistic], form) if measure in result else "-"

@@ -1,8 +1,8 @@
 /* Kernels that the C of a generated model calls (export/emit_c.py). C99, single precision, no heap, no libm.
  *
  * Matrices are strided: xr and xk are the distances between rows and between columns of x, in floats. Constant matrices
- * are stored as panels of HB_PANEL columns, [panel][row][HB_PANEL], the last panel filled up with zeros, as half or
- * single precision; a panel is widened once and used for all rows of x.
+ * are stored as panels of HB_PANEL columns, [panel][row][HB_PANEL], the last panel filled up with zeros, as half (no
+ * subnormal numbers, no infinities) or single precision; a panel is widened once and used for all rows of x.
  */
 #ifndef HB_NN_H
 #define HB_NN_H
@@ -15,7 +15,7 @@
 #if defined(__GNUC__)
 #define HB_INLINE static inline __attribute__((always_inline, unused))
 #define HB_KERNEL static __attribute__((noinline, unused))
-#define HB_SQRT(x) __builtin_sqrtf(x)
+#define HB_SQRT(x) __builtin_sqrtf(x) /* an instruction, with -fno-math-errno */
 #else
 #include <math.h>
 #define HB_INLINE static inline
@@ -23,32 +23,77 @@
 #define HB_SQRT(x) sqrtf(x)
 #endif
 
-#if defined(__ARM_FP16_FORMAT_IEEE) || (defined(__aarch64__) && defined(__GNUC__))
-typedef __fp16 hb_half;
-HB_INLINE float hb_widen(hb_half x) { return (float)x; }
+#if defined(__ARM_FEATURE_NUMERIC_MAXMIN)
+#define HB_MAX(a, b) __builtin_fmaxf(a, b)
+#define HB_MIN(a, b) __builtin_fminf(a, b)
 #else
+#define HB_MAX(a, b) ((a) > (b) ? (a) : (b))
+#define HB_MIN(a, b) ((a) < (b) ? (a) : (b))
+#endif
+
+#if defined(__GNUC__) && defined(__thumb2__) && defined(__ARM_FEATURE_FMA) /* Cortex-M4F and later */
+#define HB_THUMB_FP
+#endif
+
+/* Four lanes of single precision, loaded from single or half precision. */
 typedef uint16_t hb_half;
-HB_INLINE float hb_widen(hb_half x) {
-    const uint32_t sign = (uint32_t)(x & 0x8000u) << 16, magnitude = x & 0x7fffu;
-    const union { uint32_t bits; float value; } scale = {0x77800000u}, /* 2^112: rebiases, subnormal numbers too */
-        raw = {sign | magnitude << 13};
-    return raw.value * scale.value;
+#if (defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 2)) || defined(__aarch64__)
+#if defined(__aarch64__)
+#include <arm_neon.h>
+HB_INLINE float32x4_t hb_load_half(const hb_half *w) { return vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(w))); }
+#else
+#include <arm_mve.h>
+HB_INLINE float32x4_t hb_load_half(const hb_half *w) { /* not vcvtb: binutils 2.40 assembles it wrongly */
+    const int32x4_t bits = vshlq_n_s32(vldrhq_s32((const int16_t *)w), 13);
+    const int32x4_t kept = vandq_s32(bits, vdupq_n_s32((int32_t)0x8fffe000u));
+    return vmulq_n_f32(vreinterpretq_f32_s32(kept), 5.19229686e33f); /* 2^112 mends the exponent */
+}
+#endif
+typedef float32x4_t hb_lanes;
+HB_INLINE hb_lanes hb_load(const float *w) { return vld1q_f32(w); }
+HB_INLINE hb_lanes hb_fill(float x) { return vdupq_n_f32(x); }
+HB_INLINE hb_lanes hb_fma(hb_lanes sum, hb_lanes w, float x) { return vfmaq_n_f32(sum, w, x); }
+HB_INLINE void hb_store(float *y, hb_lanes x) { vst1q_f32(y, x); }
+#else
+typedef struct {
+    float lane[HB_PANEL];
+} hb_lanes;
+HB_INLINE hb_lanes hb_load(const float *w) {
+    const hb_lanes x = {{w[0], w[1], w[2], w[3]}};
+    return x;
+}
+HB_INLINE hb_lanes hb_fill(float x) {
+    const hb_lanes y = {{x, x, x, x}};
+    return y;
+}
+HB_INLINE hb_lanes hb_fma(hb_lanes sum, hb_lanes w, float x) {
+    for (int i = 0; i < HB_PANEL; i++) sum.lane[i] += w.lane[i] * x;
+    return sum;
+}
+HB_INLINE void hb_store(float *y, hb_lanes x) { memcpy(y, x.lane, sizeof x.lane); }
+HB_INLINE hb_lanes hb_load_half(const hb_half *w) {
+    hb_lanes x;
+    for (int i = 0; i < HB_PANEL; i++) {
+        const uint32_t sign = w[i] & 0x8000u, magnitude = w[i] & 0x7fffu;
+        const union { uint32_t bits; float value; } raw = {sign << 16 | magnitude << 13};
+        x.lane[i] = raw.value * 5.19229686e33f; /* 2^112 mends the exponent */
+    }
+    return x;
 }
 #endif
 
-HB_INLINE float hb_bits(int32_t exponent) {
-    const union { int32_t bits; float value; } u = {exponent << 23};
-    return u.value;
-}
+HB_INLINE float hb_max(float a, float b) { return HB_MAX(a, b); }
+HB_INLINE float hb_min(float a, float b) { return HB_MIN(a, b); }
 
 /* 2^x, relative error below 3e-7; x is clamped to -126..126. */
 HB_INLINE float hb_exp2(float x) {
-    x = x < -126.0f ? -126.0f : x > 126.0f ? 126.0f : x;
-    const int32_t n = (int32_t)(x < 0.0f ? x - 0.5f : x + 0.5f);
-    const float f = x - (float)n; /* -0.5..0.5 */
-    const float p = 1.0f + f * (0.693147181f + f * (0.240226507f + f * (0.0555041087f + f * (0.00961812911f
-                  + f * (0.00133335581f + f * 0.000154035304f)))));
-    return p * hb_bits(n + 127);
+    x = hb_min(hb_max(x, -126.0f), 126.0f);
+    const int32_t exponent = (int32_t)(x + 127.5f); /* positive: cutting rounds to the nearest */
+    const float f = x - (float)(exponent - 127);    /* -0.5..0.5 */
+    const float p = 1.00000012f + f * (0.693146944f + f * (0.240221202f + f * (0.0555071346f
+                  + f * (0.00967554003f + f * 0.0013276455f))));
+    const union { int32_t bits; float value; } power = {exponent * 0x800000};
+    return p * power.value;
 }
 
 HB_INLINE float hb_exp(float x) { return hb_exp2(1.44269504f * x); }
@@ -67,21 +112,72 @@ HB_INLINE float hb_log2(float x) {
 /* x to the power y for x > 0. */
 HB_INLINE float hb_pow(float x, float y) { return hb_exp2(y * hb_log2(x)); }
 
-HB_INLINE float hb_max(float a, float b) { return a > b ? a : b; }
-HB_INLINE float hb_min(float a, float b) { return a < b ? a : b; }
-
-/* `rows` rows of x, packed as [k][rows], times one widened panel [k][HB_PANEL]. */
-HB_INLINE void hb_tile(const float *x, const int rows, int k, const float *w, const float *bias, float *y, int columns,
-                       int yr, int yc) {
-    float sum[4][HB_PANEL];
-    for (int r = 0; r < rows; r++)
-        for (int c = 0; c < HB_PANEL; c++) sum[r][c] = 0.0f;
-    for (; k > 0; k--, x += rows, w += HB_PANEL)
-        for (int r = 0; r < rows; r++)
-            for (int c = 0; c < HB_PANEL; c++) sum[r][c] += x[r] * w[c];
-    for (int c = 0; c < columns; c++)
-        for (int r = 0; r < rows; r++) y[r * yr + c * yc] = sum[r][c] + (bias ? bias[c] : 0.0f);
+/* `rows` rows of x, packed as [k][rows], times one panel [k][HB_PANEL] of single or (half not NULL) half precision, plus
+ * a bias [HB_PANEL]: rows of y, yr apart. */
+#if defined(HB_THUMB_FP) && !defined(__ARM_FEATURE_MVE)
+/* By hand: gcc loads word by word, and widens one half at a time. Sums in s0-s15, x in s16-s19, w in s20-s23. */
+#define HB_SINGLES "vldmia %[w]!, {s20-s23}\n"
+#define HB_HALVES                                                                                                    \
+    "vldmia %[w]!, {s22-s23}\n vcvtb.f32.f16 s20, s22\n vcvtt.f32.f16 s21, s22\n vcvtb.f32.f16 s22, s23\n"          \
+    "vcvtt.f32.f16 s23, s23\n"
+#define HB_ROW(a, b, c, d, x)                                                                                        \
+    "vfma.f32 " #a ", " #x ", s20\n vfma.f32 " #b ", " #x ", s21\n vfma.f32 " #c ", " #x ", s22\n vfma.f32 " #d    \
+    ", " #x ", s23\n"
+#define HB_ROW0 HB_ROW(s0, s1, s2, s3, s16)
+#define HB_ROW1 HB_ROW(s4, s5, s6, s7, s17)
+#define HB_ROW2 HB_ROW(s8, s9, s10, s11, s18)
+#define HB_ROW3 HB_ROW(s12, s13, s14, s15, s19)
+#define HB_NEXT "add %[y], %[yr]\n"
+#define HB_LOOP(start, load_x, load_w, rows, end)                                                                    \
+    __asm volatile(start "1: vldmia %[x]!, {" load_x "}\n" load_w "subs %[k], #1\n" rows "bne 1b\n" end             \
+                   : [x] "+r"(x), [w] "+r"(panel), [k] "+r"(k), [y] "+r"(y)                                          \
+                   : [bias] "r"(bias), [yr] "r"(yr * (int)sizeof(float))                                             \
+                   : "s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "s10", "s11", "s12", "s13", "s14",  \
+                     "s15", "s16", "s17", "s18", "s19", "s20", "s21", "s22", "s23", "cc", "memory")
+#define HB_ROWS_1(w) HB_LOOP("vldmia %[bias], {s0-s3}\n", "s16", w, HB_ROW0, "vstmia %[y], {s0-s3}\n")
+#define HB_ROWS_2(w)                                                                                                 \
+    HB_LOOP("vldmia %[bias], {s0-s3}\n vldmia %[bias], {s4-s7}\n", "s16-s17", w, HB_ROW0 HB_ROW1,                    \
+            "vstmia %[y], {s0-s3}\n" HB_NEXT "vstmia %[y], {s4-s7}\n")
+#define HB_ROWS_4(w)                                                                                                 \
+    HB_LOOP("vldmia %[bias], {s0-s3}\n vldmia %[bias], {s4-s7}\n vldmia %[bias], {s8-s11}\n"                         \
+            "vldmia %[bias], {s12-s15}\n", "s16-s19", w, HB_ROW0 HB_ROW1 HB_ROW2 HB_ROW3,                            \
+            "vstmia %[y], {s0-s3}\n" HB_NEXT "vstmia %[y], {s4-s7}\n" HB_NEXT "vstmia %[y], {s8-s11}\n" HB_NEXT       \
+            "vstmia %[y], {s12-s15}\n")
+HB_INLINE void hb_widen(const hb_half *half, int k, float *y) {
+    __asm volatile("1: " HB_HALVES "subs %[k], #1\n vstmia %[y]!, {s20-s23}\n bne 1b\n"
+                   : [w] "+r"(half), [k] "+r"(k), [y] "+r"(y)
+                   :
+                   : "s20", "s21", "s22", "s23", "cc", "memory");
 }
+HB_INLINE void hb_tile(const float *x, const int rows, int k, const float *w, const hb_half *half, const float *bias,
+                       float *y, int yr) {
+    const void *panel = half ? (const void *)half : (const void *)w;
+    if (rows == 4) {
+        if (half) HB_ROWS_4(HB_HALVES);
+        else HB_ROWS_4(HB_SINGLES);
+    } else if (rows == 2) {
+        if (half) HB_ROWS_2(HB_HALVES);
+        else HB_ROWS_2(HB_SINGLES);
+    } else {
+        if (half) HB_ROWS_1(HB_HALVES);
+        else HB_ROWS_1(HB_SINGLES);
+    }
+}
+#else
+HB_INLINE void hb_widen(const hb_half *half, int k, float *y) {
+    for (int i = 0; i < k; i++) hb_store(y + i * HB_PANEL, hb_load_half(half + i * HB_PANEL));
+}
+HB_INLINE void hb_tile(const float *x, const int rows, int k, const float *w, const hb_half *half, const float *bias,
+                       float *y, int yr) {
+    hb_lanes sum[4];
+    for (int r = 0; r < rows; r++) sum[r] = hb_load(bias);
+    for (int i = 0; i < k; i++) {
+        const hb_lanes v = half ? hb_load_half(half + i * HB_PANEL) : hb_load(w + i * HB_PANEL);
+        for (int r = 0; r < rows; r++) sum[r] = hb_fma(sum[r], v, x[i * rows + r]);
+    }
+    for (int r = 0; r < rows; r++) hb_store(y + r * yr, sum[r]);
+}
+#endif
 
 /* x [rows, k] packed in tiles of 4, 2 and 1 rows, each [k][tile]. */
 HB_INLINE void hb_pack(const float *x, int rows, int xr, int k, int xk, float *packed) {
@@ -93,27 +189,46 @@ HB_INLINE void hb_pack(const float *x, int rows, int xr, int k, int xk, float *p
     }
 }
 
-HB_INLINE void hb_panels(const float *packed, int rows, int k, const float *w, const float *bias, float *y, int columns,
-                         int yr, int yc) {
-    int r = 0;
-    for (; rows - r >= 4; r += 4, packed += 4 * k) hb_tile(packed, 4, k, w, bias, y + r * yr, columns, yr, yc);
-    if (rows - r >= 2) {
-        hb_tile(packed, 2, k, w, bias, y + r * yr, columns, yr, yc);
-        packed += 2 * k;
-        r += 2;
-    }
-    if (rows - r >= 1) hb_tile(packed, 1, k, w, bias, y + r * yr, columns, yr, yc);
+HB_INLINE void hb_scatter(const float *x, int columns, float *y, int yc) {
+    y[0] = x[0];
+    if (columns > 1) y[yc] = x[1];
+    if (columns > 2) y[2 * yc] = x[2];
+    if (columns > 3) y[3 * yc] = x[3];
 }
 
-/* y [rows, n] = x [rows, k] w [k, n] + bias [n] (bias may be NULL). scratch: (rows + HB_PANEL) k floats. */
+/* All rows of x, packed, times a panel, of single or of half precision, and a bias [HB_PANEL] or NULL. */
+HB_INLINE void hb_panel(const float *x, int rows, int k, const float *w, const hb_half *half, const float *bias,
+                        float *y, int columns, int yr, int yc) {
+    static const float none[HB_PANEL];
+    float apart[4 * HB_PANEL];
+    const int direct = columns == HB_PANEL && yc == 1;
+    bias = bias ? bias : none;
+    for (int tile; rows > 0; rows -= tile, x += tile * k, y += tile * yr) {
+        float *const to = direct ? y : apart;
+        const int step = direct ? yr : HB_PANEL;
+        tile = rows >= 4 ? 4 : rows >= 2 ? 2 : 1;
+        if (tile == 4) hb_tile(x, 4, k, w, half, bias, to, step);
+        else if (tile == 2) hb_tile(x, 2, k, w, half, bias, to, step);
+        else hb_tile(x, 1, k, w, half, bias, to, step);
+        if (!direct)
+            for (int r = 0; r < tile; r++) hb_scatter(apart + r * HB_PANEL, columns, y + r * yr, yc);
+    }
+}
+
+/* y [rows, n] = x [rows, k] w [k, n] + bias. bias is filled up to whole panels, or NULL.
+ * scratch: (rows + HB_PANEL) k floats. */
 HB_KERNEL void hb_matmul_half(const float *x, int rows, int xr, int k, int xk, const hb_half *w, const float *bias,
                               float *y, int n, int yr, int yc, float *scratch) {
     float *const wide = scratch + rows * k;
     hb_pack(x, rows, xr, k, xk, scratch);
     for (int c = 0; c < n; c += HB_PANEL, w += HB_PANEL * k) {
-        for (int i = 0; i < HB_PANEL * k; i++) wide[i] = hb_widen(w[i]);
-        hb_panels(scratch, rows, k, wide, bias ? bias + c : bias, y + c * yc, n - c < HB_PANEL ? n - c : HB_PANEL, yr,
-                  yc);
+        const int columns = n - c < HB_PANEL ? n - c : HB_PANEL;
+        if (rows < 4) {
+            hb_panel(scratch, rows, k, wide, w, bias ? bias + c : bias, y + c * yc, columns, yr, yc);
+            continue;
+        }
+        hb_widen(w, k, wide);
+        hb_panel(scratch, rows, k, wide, NULL, bias ? bias + c : bias, y + c * yc, columns, yr, yc);
     }
 }
 
@@ -122,7 +237,8 @@ HB_KERNEL void hb_matmul_single(const float *x, int rows, int xr, int k, int xk,
                                 float *y, int n, int yr, int yc, float *scratch) {
     hb_pack(x, rows, xr, k, xk, scratch);
     for (int c = 0; c < n; c += HB_PANEL, w += HB_PANEL * k)
-        hb_panels(scratch, rows, k, w, bias ? bias + c : bias, y + c * yc, n - c < HB_PANEL ? n - c : HB_PANEL, yr, yc);
+        hb_panel(scratch, rows, k, w, NULL, bias ? bias + c : bias, y + c * yc, n - c < HB_PANEL ? n - c : HB_PANEL, yr,
+                 yc);
 }
 
 /* y [rows, n] = a [rows, k] b [k, n], neither constant. */
