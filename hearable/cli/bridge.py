@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hearable.chunks import Audio
-from hearable.cli.console import Json, emit, say
+from hearable.cli.console import Json, emit, flush_lines, say
 from hearable.cli.extract import load_profiles
 from hearable.extractor import load_model
 from hearable.profiles import SpeakerProfile
@@ -45,6 +45,7 @@ def bridge(
     from hearable.link.serve import serve
     from hearable.link.transports import open_port
 
+    flush_lines()
     tell = (lambda text: emit({"event": text})) if as_json else say
     with ThreadPoolExecutor(1) as background_thread:
         host = _host(model, enroller, profile, background, delay, background_thread, tell)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hearable.audio import read_audio, require_stereo, resample, write_audio
-from hearable.cli.console import Json, emit, lines, say
+from hearable.cli.console import Json, emit, flush_lines, lines, say
 
 if TYPE_CHECKING:
     from hearable.link.transports import Transport
@@ -36,6 +36,7 @@ def device(
     from hearable.link.messages import RATE, Hello
     from hearable.link.simulator import Story, play
 
+    flush_lines()
     audio, rate = read_audio(sound)
     microphones = to_int16(resample(require_stereo(audio, str(sound)), rate, RATE))
     story = Story([_span(text, "--look") for text in look], [_span(text, "--cut") for text in cut], drift)
