@@ -9,6 +9,7 @@ import typer
 from hearable.cli.bench import bench
 from hearable.cli.bridge import bridge
 from hearable.cli.console import reporting, say
+from hearable.cli.corpora import corpora
 from hearable.cli.device import device
 from hearable.cli.doctor import doctor
 from hearable.cli.enroll import enroll
@@ -46,6 +47,6 @@ def main(
     """Look at someone for a few seconds, then hear only them."""
 
 
-for _command in (enroll, extract, info, models, doctor, bench, evaluate, bridge, device):
+for _command in (enroll, extract, info, models, doctor, bench, evaluate, corpora, bridge, device):
     app.command()(reporting(_command))
 app.add_typer(seld)

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from hearable.errors import AudioError
+from hearable.files import replacing
 from hearable.synthesis.directions import unit_vectors
 
 
@@ -51,12 +53,13 @@ class HrirSet:
         common = math.gcd(rate, self.sample_rate_hz)
         # Zero phase: the delay between the ears stays.
         responses = resample_poly(self.responses, rate // common, self.sample_rate_hz // common, axis=-1)
-        return _normalised(self.name, responses.astype(np.float32), self.azimuth_deg, self.elevation_deg, rate)
+        return normalised(self.name, responses.astype(np.float32), self.azimuth_deg, self.elevation_deg, rate)
 
 
-def _normalised(
+def normalised(
     name: str, responses: NDArray[np.float32], azimuth: NDArray[np.float32], elevation: NDArray[np.float32], rate: int
 ) -> HrirSet:
+    """A set from responses ``[directions, 2, taps]`` of any level, azimuths of any turn."""
     azimuth = ((azimuth + 180.0) % 360.0 - 180.0).astype(np.float32)
     listener = HrirSet(name, responses, azimuth, elevation, rate)
     front = responses[listener.nearest(0.0, 0.0)]
@@ -75,13 +78,33 @@ def load_npz(path: str | Path) -> HrirSet:
         quantised = data["brir_q"] if "brir_q" in data else data["hrir_q"]
         responses = quantised.astype(np.float32) * np.asarray(data["scale"], np.float32)
         rate = int(data["fs"]) if "fs" in data else 16000
-        return _normalised(
+        return normalised(
             path.stem, responses, data["azimuth"].astype(np.float32), data["elevation"].astype(np.float32), rate
         )
 
 
-def load_sofa(path: str | Path) -> HrirSet:
-    """Read a SOFA file (AES69) of one listener with two receivers.
+def save_npz(listener: HrirSet, path: Path) -> None:
+    """Write a set for `load_npz`, whole or not at all; 16 bits of the loudest response's range.
+
+    Raises:
+        AudioError: the system refuses.
+    """
+    scale = float(np.abs(listener.responses).max()) / 32767
+    with replacing(path, AudioError) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(
+            file,
+            hrir_q=np.round(listener.responses / scale).astype(np.int16),
+            scale=np.float32(scale),
+            azimuth=listener.azimuth_deg,
+            elevation=listener.elevation_deg,
+            fs=np.int32(listener.sample_rate_hz),
+        )
+
+
+def load_sofa(path: str | Path, name: str | None = None) -> HrirSet:
+    """Read a SOFA file (AES69) of one listener with two receivers; its name is the file's, unless given.
+
+    Publishers bend the convention (Surrey's rooms claim a free field), so only what is used is checked.
 
     Raises:
         ValueError: if the file does not hold two receivers.
@@ -89,7 +112,7 @@ def load_sofa(path: str | Path) -> HrirSet:
     import sofar
 
     path = Path(path)
-    sofa = sofar.read_sofa(str(path), verbose=False)
+    sofa = sofar.read_sofa(str(path), verify=False, verbose=False)
     responses = np.asarray(sofa.Data_IR, np.float32)
     if responses.ndim != 3 or responses.shape[1] != 2:
         raise ValueError(f"{path.name}: expected responses [directions, 2, taps], found {list(responses.shape)}")
@@ -100,4 +123,4 @@ def load_sofa(path: str | Path) -> HrirSet:
     else:
         azimuth, elevation = position[:, 0], position[:, 1]
     rate = round(float(np.atleast_1d(sofa.Data_SamplingRate)[0]))
-    return _normalised(path.stem, responses, azimuth.astype(np.float32), elevation.astype(np.float32), rate)
+    return normalised(name or path.stem, responses, azimuth.astype(np.float32), elevation.astype(np.float32), rate)
