@@ -186,6 +186,17 @@ class TestOrder:
         answered = clocks(host.receive(backlog))
         assert answered[-1] == 699 and len(answered) <= HELD_CHUNKS and host.jumps > 0
 
+    def test_a_host_that_is_too_slow_lets_everything_pass_and_then_tries_again(self, make_host):
+        said = []
+        host = make_host(tell=said.append)
+        host.receive(sent(m.Hello(), audio(0)))
+        assert not host.processor.shedding
+        host.receive(sent(*(audio(n) for n in range(1, 12))))
+        assert host.processor.shedding and said[-1] == "too slow: everything passes for a second"
+        for n in range(12, 12 + 140):
+            host.receive(sent(audio(n)))
+        assert not host.processor.shedding and len(said) == 2
+
     def test_losses_are_counted(self, host):
         host.receive(sent(audio(0), start=65535) + sent(audio(1), start=3) + b"junk\0")
         status = host.status()

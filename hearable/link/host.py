@@ -52,7 +52,8 @@ from hearable.profiles import SpeakerProfile
 
 HELD_CHUNKS = 16  # 128 ms: what comes later than that is not worth computing
 GIVE_UP_CHUNKS = 3  # a chunk that is missing is concealed once one is there that is so much later
-STATUS_EVERY = 125  # chunks: a second
+SHED_CHUNKS = 8  # a host that far behind is too slow: everything passes, to catch up, and for a second more
+SHED_FOR = STATUS_EVERY = 125  # chunks: a second
 
 _ANSWERS = {
     WELCOME: "connected",
@@ -107,6 +108,7 @@ class Host:
         self._enroller, self._tell = enroller, tell
         self._sequence = 0
         self._controls = Controls()
+        self._shed_left = 0
         self._look: Future[SpeakerProfile] | None = None
         self._look_state = LOOK_NONE
         self._begin(Hello())
@@ -184,6 +186,7 @@ class Host:
 
     def _answer(self) -> list[bytes]:
         clock = self._jitter.next
+        self._watch_load()
         samples, _ = self._jitter.take()
         heard = to_int16(self.processor.step(samples / np.float32(32768)))
         frames = [self._frame(AudioOut(clock, heard))]
@@ -196,6 +199,16 @@ class Host:
             self._until_status = STATUS_EVERY
             frames.append(self._frame(self.status()))
         return frames
+
+    def _watch_load(self) -> None:
+        """Too far behind: sound that passes in time is better than a voice that comes too late to be played."""
+        assert self._newest is not None
+        if ahead(self._newest, self._jitter.next) >= SHED_CHUNKS * CHUNK_SAMPLES:
+            if not self._shed_left:
+                self._tell("too slow: everything passes for a second")
+            self._shed_left = SHED_FOR
+        self.processor.shedding = self._shed_left > 0
+        self._shed_left = max(self._shed_left - 1, 0)
 
     def status(self) -> HostStatus:
         """How it fares."""
