@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
 
+from hearable.seld.accdoa import TRACKS
 from training.corpus import prepare
 from training.enroller import Enroller
 from training.enrollments import predict
@@ -19,11 +21,14 @@ from training.presets import (
     EnrollerPreset,
     ExtractorPreset,
     RecognitionPreset,
+    SeldPreset,
     VoicePreset,
 )
+from training.seld import train_on_files
+from training.seld_data import Shape
 from training.train import load_weights, run
 
-Preset = TypeVar("Preset", ExtractorPreset, VoicePreset, RecognitionPreset, EnrollerPreset)
+Preset = TypeVar("Preset", ExtractorPreset, VoicePreset, RecognitionPreset, EnrollerPreset, SeldPreset)
 
 app = typer.Typer(help="Prepare the corpus and train the networks.", no_args_is_help=True)
 
@@ -133,4 +138,27 @@ def enrollments(
         predict(network, data, cache, split, EnrollerPreset().recipe, count)
 
 
-app()
+Seed = Annotated[int, typer.Option(help="Of the weights and the order of the examples.")]
+
+
+@app.command()
+def seld(
+    audio: Annotated[Path, typer.Option(help="Folder of sound files, named as fold1_...")],
+    labels: Annotated[Path, typer.Option(help="Folder of their csv files.")],
+    mic: Annotated[bool, typer.Option("--mic", help="Microphones with GCC-PHAT, not FOA with intensity.")] = False,
+    multi: Annotated[bool, typer.Option("--multi", help="Multi-ACCDOA: three events of a class at once.")] = False,
+    runs: Runs = Path("runs"),
+    name: Annotated[str, typer.Option(help="Name of the run; the same name resumes it.")] = "seld",
+    seed: Seed = 0,
+    settings: Settings = None,
+) -> None:
+    """Train the SELD baseline: folds 1 to 4 to train, 5 to validate, 6 to test."""
+    preset = changed(SeldPreset(), settings)
+    shape = Shape("mic" if mic else "foa", tracks=TRACKS if multi else 1)
+    preset = dataclasses.replace(preset, shape=shape)
+    found = train_on_files(preset, runs / name, audio, labels, seed)
+    typer.echo(json.dumps(found["official2021"]["scores"]))
+
+
+if __name__ == "__main__":
+    app()

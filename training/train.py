@@ -191,16 +191,27 @@ def run(
         voice: weights whose recognition a new extractor starts from.
         validate_every: updates between validations.
     """
-    torch.set_num_threads(1)
-    torch.set_flush_denormal(True)
-    folder = runs / name
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "preset.json").write_text(json.dumps(dataclasses.asdict(preset), indent=1))
     task = build(preset, cache)
     if start is not None:
         load_weights(task.network, start)
     if voice is not None:
         load_weights(task.network, voice, RECOGNITION)
+    fit(task, Scenes(preset, data, cache), preset, runs / name, processes, validate_every)
+
+
+def fit(
+    task: Task,
+    scenes: lightning.LightningDataModule,
+    preset: Any,
+    folder: Path,
+    processes: int = 1,
+    validate_every: int = 500,
+) -> None:
+    """Train in a run's folder, or go on where it stopped; its averaged weights are in ``weights.safetensors`` then."""
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "preset.json").write_text(json.dumps(dataclasses.asdict(preset), indent=1))
     trainer = lightning.Trainer(
         accelerator="cpu",
         devices=processes,
@@ -222,7 +233,7 @@ def run(
         use_distributed_sampler=False,
     )
     last = folder / "last.ckpt"
-    trainer.fit(task, datamodule=Scenes(preset, data, cache), ckpt_path=str(last) if last.exists() else None)
+    trainer.fit(task, datamodule=scenes, ckpt_path=str(last) if last.exists() else None)
     trainer.save_checkpoint(last)
     if trainer.is_global_zero:
         save_weights(task.network, folder / "weights.safetensors")
