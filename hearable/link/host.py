@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from concurrent.futures import Future
-from dataclasses import replace
-from typing import Protocol
 
 import numpy as np
 
 from hearable.chunks import Audio
-from hearable.errors import HearableError
 from hearable.link.frames import FrameReader, encode_frame
 from hearable.link.jitter import JitterBuffer, ahead
 from hearable.link.losses import FrameCounter
@@ -20,14 +15,8 @@ from hearable.link.messages import (
     CHUNK_SAMPLES,
     COPIES,
     HOSTS_CHOICE,
-    HOSTS_CHOICE_DB,
-    LOOK_ENROLLED,
-    LOOK_LOOKING,
-    LOOK_NONE,
-    LOOK_REFUSED,
     MODEL_BYTES,
     RATE,
-    SILENT_DB,
     VERSION,
     WELCOME,
     WRONG_FORMAT,
@@ -47,8 +36,8 @@ from hearable.link.messages import (
     pack,
     parse,
 )
+from hearable.link.wearer import Enroller, Wearer
 from hearable.live.processor import LiveProcessor
-from hearable.profiles import SpeakerProfile
 
 HELD_CHUNKS = 16  # 128 ms: what comes later than that is not worth computing
 GIVE_UP_CHUNKS = 3  # a chunk that is missing is concealed once one is there that is so much later
@@ -61,13 +50,6 @@ _ANSWERS = {
     WRONG_FORMAT: f"refused: expected {CHANNELS} channels, {CHUNK_SAMPLES} samples a chunk, {RATE} Hz",
     WRONG_MODEL: "refused: it was built for another model",
 }
-
-
-class Enroller(Protocol):
-    """Makes a profile of a clip ``[2, samples]`` at the protocol's rate, elsewhere: the sound must not wait."""
-
-    def __call__(self, clip: Audio) -> Future[SpeakerProfile]:
-        """Begin."""
 
 
 class Host:
@@ -105,12 +87,9 @@ class Host:
         self.processor, self.model, self.delay_samples = processor, model, delay_samples
         self.device: DeviceStatus | None = None
         self.jumps = 0
-        self._enroller, self._tell = enroller, tell
+        self._wearer, self._tell = Wearer(processor, enroller, tell), tell
         self._sequence = 0
-        self._controls = Controls()
         self._shed_left = 0
-        self._look: Future[SpeakerProfile] | None = None
-        self._look_state = LOOK_NONE
         self._begin(Hello())
         self._serving = False
 
@@ -146,7 +125,7 @@ class Host:
         if answer == WELCOME:
             self._begin(hello)
             self._reader = rest
-            self._forget_look()
+            self._wearer.forget_look()
         self._tell(f"device {_ANSWERS[answer]}")
         return self._frame(Welcome(VERSION, answer, self.delay_samples, self.processor.lookahead_samples, self.model))
 
@@ -163,7 +142,7 @@ class Host:
         if isinstance(message, AudioIn | CopyIn):
             self._put(message)
         elif isinstance(message, Controls):
-            self._obey(message)
+            self._wearer.obey(message)
         elif isinstance(message, DeviceStatus):
             self.device = message
 
@@ -193,7 +172,7 @@ class Host:
         if self._copies and self._before is not None:
             frames.append(self._frame(CopyOut.of(*self._before)))
         self._before = (clock, heard)
-        self._finish_look()
+        self._wearer.finish_look()
         self._until_status -= 1
         if not self._until_status:
             self._until_status = STATUS_EVERY
@@ -221,7 +200,7 @@ class Host:
             self._jitter.concealed,
             min(len(people), HOSTS_CHOICE),
             HOSTS_CHOICE if selected is None else min(people.index(selected), HOSTS_CHOICE),
-            self._look_state,
+            self._wearer.look,
             int(self.processor.meters().target_active),
         )
 
@@ -229,53 +208,6 @@ class Host:
         frame = encode_frame(pack(message, self._sequence))
         self._sequence = (self._sequence + 1) % 65536
         return frame
-
-    # ---- what the wearer wants
-
-    def _obey(self, controls: Controls) -> None:
-        before, self._controls = self._controls, controls
-        if controls.button and not before.button:
-            self.processor.look_start()
-            self._look_state = LOOK_LOOKING
-        elif before.button and not controls.button:
-            self._end_look()
-        if controls.person != before.person and controls.person < len(self.processor.people):
-            self.processor.select(self.processor.people[controls.person])
-        if controls.background_db not in (before.background_db, HOSTS_CHOICE_DB):
-            level = controls.background_db
-            self.processor.background_db = -math.inf if level == SILENT_DB else min(level, 0)
-
-    def _forget_look(self) -> None:
-        """A look that the link was lost in."""
-        self._controls = replace(self._controls, button=0)
-        self.processor.recent.look_cancel()
-        if self._look_state == LOOK_LOOKING:
-            self._look_state = LOOK_NONE
-
-    def _end_look(self) -> None:
-        try:
-            self._look = self._enroller(self.processor.look_stop())
-        except HearableError as problem:
-            self._refuse(problem)
-
-    def _finish_look(self) -> None:
-        if self._look is None or not self._look.done():
-            return
-        look, self._look = self._look, None
-        try:
-            profile = look.result()
-        except HearableError as problem:
-            self._refuse(problem)
-            return
-        name = f"person {len(self.processor.people) + 1}"
-        self.processor.add(name, profile)
-        self.processor.select(name)
-        self._look_state = LOOK_ENROLLED
-        self._tell(f"enrolled {name}")
-
-    def _refuse(self, problem: HearableError) -> None:
-        self._look_state = LOOK_REFUSED
-        self._tell(f"nobody enrolled: {problem}")
 
 
 def to_int16(audio: Audio) -> Samples:
