@@ -7,8 +7,10 @@ from typing import Annotated
 import typer
 
 from hearable.cli.bench import bench
+from hearable.cli.bridge import bridge
 from hearable.cli.console import reporting, say
 from hearable.cli.corpora import corpora
+from hearable.cli.device import device
 from hearable.cli.devices import devices
 from hearable.cli.doctor import doctor
 from hearable.cli.enroll import enroll
@@ -49,7 +51,21 @@ def main(
     """Look at someone for a few seconds, then hear only them."""
 
 
-for _command in (enroll, extract, info, models, doctor, bench, evaluate, corpora, live, devices, latency):
+for _command in (
+    enroll,
+    extract,
+    info,
+    models,
+    doctor,
+    bench,
+    evaluate,
+    corpora,
+    live,
+    devices,
+    latency,
+    bridge,
+    device,
+):
     app.command()(reporting(_command))
 app.add_typer(seld)
 app.add_typer(synth)
