@@ -1,20 +1,42 @@
-"""``python -m export``: weights to verified ONNX, with card and hashes."""
+"""``python -m export``: weights to verified ONNX with card and hashes, and a model to what a device takes.
+
+python -m export extractor WEIGHTS     python -m export MODEL --out DIR [--int8] [--ort] [--c]
+python -m export enroller WEIGHTS
+"""
 
 from __future__ import annotations
 
+import logging
+import sys
 from pathlib import Path
 from typing import Annotated
 
+import click
 import typer
+from typer.core import TyperGroup
 
 from export.card import write_card, write_sums
+from export.lower import UnsupportedGraph
 from export.to_onnx import export_enroller, export_extractor
+from export.variants import Scoring, make
 from export.verify import verify_enroller, verify_extractor
+from hearable.errors import HearableError
 from training.enroller import Enroller
 from training.presets import EXTRACTORS
 from training.train import load_weights, make_network
 
-app = typer.Typer(help="Export trained weights to ONNX.", no_args_is_help=True)
+
+class _Commands(TyperGroup):
+    """What is not a command is a model."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        known = args and args[0] in self.commands
+        return super().resolve_command(ctx, args if known else ["variants", *args])
+
+
+app = typer.Typer(help="Export trained weights to ONNX, and models to devices.", cls=_Commands, no_args_is_help=True)
 
 Weights = Annotated[Path, typer.Argument(help="Weights (safetensors) that `python -m training` wrote.")]
 Out = Annotated[Path, typer.Option(help="Folder of the models.")]
@@ -55,4 +77,30 @@ def enroller(
     write_sums(out)
 
 
-app()
+@app.command()
+def variants(
+    model: Annotated[str, typer.Argument(help="An extractor: a shipped model's name, or a path.")],
+    out: Annotated[Path, typer.Option(help="Folder of the variants.")],
+    int8: Annotated[bool, typer.Option("--int8", help="8-bit variants; needs --data.")] = False,
+    ort: Annotated[bool, typer.Option("--ort", help="ORT format, with the operators that it needs.")] = False,
+    c: Annotated[bool, typer.Option("--c", help="C99 at half precision.")] = False,
+    data: Annotated[Path | None, typer.Option(help="Data folder: score each variant on its scenes.")] = None,
+    scenes: Annotated[int, typer.Option(min=1, help="How many to score on.")] = 100,
+    split: Annotated[str, typer.Option(help="Of the data, to score on.")] = "test",
+    calibrate: Annotated[str, typer.Option(help="Split of the data, to calibrate --int8 on.")] = "train",
+    enroller: Annotated[str, typer.Option(help="An enroller: a shipped model's name, or a path.")] = "enroll",
+) -> None:
+    """What devices take: variants of a model, test vectors, and a card that compares them."""
+    if int8 and data is None:
+        raise typer.BadParameter("--int8 needs --data: 8-bit variants are calibrated and scored on its scenes")
+    logging.getLogger().setLevel(logging.ERROR)  # the quantiser recommends steps that were taken
+    scoring = Scoring(data, scenes, split, calibrate, enroller) if data else None
+    try:
+        make(model, out, int8, ort, c, scoring)
+    except (HearableError, UnsupportedGraph) as problem:
+        print(f"error: {problem}", file=sys.stderr)
+        raise typer.Exit(1) from problem
+
+
+if __name__ == "__main__":
+    app()

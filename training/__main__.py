@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Annotated, TypeVar
 
 import typer
 
+from hearable.seld.accdoa import TRACKS
 from training.corpus import prepare
 from training.enroller import Enroller
 from training.enrollments import predict
@@ -19,11 +21,14 @@ from training.presets import (
     EnrollerPreset,
     ExtractorPreset,
     RecognitionPreset,
+    SeldPreset,
     VoicePreset,
 )
+from training.seld import train_on_files
+from training.seld_data import Shape
 from training.train import load_weights, run
 
-Preset = TypeVar("Preset", ExtractorPreset, VoicePreset, RecognitionPreset, EnrollerPreset)
+Preset = TypeVar("Preset", ExtractorPreset, VoicePreset, RecognitionPreset, EnrollerPreset, SeldPreset)
 
 app = typer.Typer(help="Prepare the corpus and train the networks.", no_args_is_help=True)
 
@@ -31,7 +36,11 @@ Data = Annotated[Path, typer.Option(help="Data kit: speech/, noise/, hrtf/, brir
 Cache = Annotated[Path, typer.Option(help="Where the decoded corpus lies.")]
 Runs = Annotated[Path, typer.Option(help="Folder of all runs.")]
 Name = Annotated[str | None, typer.Option(help="Name of the run; the same name resumes it. Default: the preset's.")]
-Processes = Annotated[int, typer.Option(help="One-thread processes that average their gradients.")]
+Processes = Annotated[
+    int, typer.Option("--processes", "--devices", help="On each node, that average gradients: threads, or GPUs.")
+]
+Nodes = Annotated[int, typer.Option(help="Machines that train together.")]
+Accelerator = Annotated[str, typer.Option(help="cpu or gpu.")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="A setting of the preset, as steps=5000 or learning_rate=1e-3.")
 ]
@@ -64,12 +73,25 @@ def extractor(
     runs: Runs = Path("runs"),
     name: Name = None,
     processes: Processes = 1,
+    nodes: Nodes = 1,
+    accelerator: Accelerator = "cpu",
     settings: Settings = None,
     start: Start = None,
     voice: Voice = None,
 ) -> None:
     """Train an extraction network."""
-    run(changed(EXTRACTORS[preset], settings), name or preset, data, cache, runs, processes, start, voice)
+    run(
+        changed(EXTRACTORS[preset], settings),
+        name or preset,
+        data,
+        cache,
+        runs,
+        processes,
+        start,
+        voice,
+        nodes=nodes,
+        accelerator=accelerator,
+    )
 
 
 @app.command()
@@ -80,11 +102,23 @@ def voice(
     runs: Runs = Path("runs"),
     name: Name = None,
     processes: Processes = 1,
+    nodes: Nodes = 1,
+    accelerator: Accelerator = "cpu",
     settings: Settings = None,
     start: Start = None,
 ) -> None:
     """Train the recognition of an extraction network on single voices, to start `extractor` from."""
-    run(changed(VOICES[preset], settings), name or preset, data, cache, runs, processes, start)
+    run(
+        changed(VOICES[preset], settings),
+        name or preset,
+        data,
+        cache,
+        runs,
+        processes,
+        start,
+        nodes=nodes,
+        accelerator=accelerator,
+    )
 
 
 @app.command()
@@ -96,11 +130,24 @@ def recognition(
     runs: Runs = Path("runs"),
     name: Name = None,
     processes: Processes = 1,
+    nodes: Nodes = 1,
+    accelerator: Accelerator = "cpu",
     settings: Settings = None,
     voice: Voice = None,
 ) -> None:
     """Train the recognition of an extraction network, in scenes that the network takes apart."""
-    run(changed(RECOGNITIONS[preset], settings), name or preset, data, cache, runs, processes, start, voice)
+    run(
+        changed(RECOGNITIONS[preset], settings),
+        name or preset,
+        data,
+        cache,
+        runs,
+        processes,
+        start,
+        voice,
+        nodes=nodes,
+        accelerator=accelerator,
+    )
 
 
 @app.command()
@@ -111,11 +158,23 @@ def enroller(
     runs: Runs = Path("runs"),
     name: Name = None,
     processes: Processes = 1,
+    nodes: Nodes = 1,
+    accelerator: Accelerator = "cpu",
     settings: Settings = None,
     start: Start = None,
 ) -> None:
     """Train the enrollment network."""
-    run(changed(ENROLLERS[preset], settings), name or preset, data, cache, runs, processes, start)
+    run(
+        changed(ENROLLERS[preset], settings),
+        name or preset,
+        data,
+        cache,
+        runs,
+        processes,
+        start,
+        nodes=nodes,
+        accelerator=accelerator,
+    )
 
 
 @app.command()
@@ -133,4 +192,27 @@ def enrollments(
         predict(network, data, cache, split, EnrollerPreset().recipe, count)
 
 
-app()
+Seed = Annotated[int, typer.Option(help="Of the weights and the order of the examples.")]
+
+
+@app.command()
+def seld(
+    audio: Annotated[Path, typer.Option(help="Folder of sound files, named as fold1_...")],
+    labels: Annotated[Path, typer.Option(help="Folder of their csv files.")],
+    mic: Annotated[bool, typer.Option("--mic", help="Microphones with GCC-PHAT, not FOA with intensity.")] = False,
+    multi: Annotated[bool, typer.Option("--multi", help="Multi-ACCDOA: three events of a class at once.")] = False,
+    runs: Runs = Path("runs"),
+    name: Annotated[str, typer.Option(help="Name of the run; the same name resumes it.")] = "seld",
+    seed: Seed = 0,
+    settings: Settings = None,
+) -> None:
+    """Train the SELD baseline: folds 1 to 4 to train, 5 to validate, 6 to test."""
+    preset = changed(SeldPreset(), settings)
+    shape = Shape("mic" if mic else "foa", tracks=TRACKS if multi else 1)
+    preset = dataclasses.replace(preset, shape=shape)
+    found = train_on_files(preset, runs / name, audio, labels, seed)
+    typer.echo(json.dumps(found["official2021"]["scores"]))
+
+
+if __name__ == "__main__":
+    app()

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from hearable.synthesis.recipes import TseRecipe
 from training.network import ExtractorConfig
+from training.seld_data import Shape
 from training.tfgridnet import TFGridNetConfig
 
 # For microcontrollers: half the channels, 26 bands.
@@ -100,6 +101,21 @@ class EnrollerPreset:
     decay_share: float = 0.5
     ema: float = 0.998
     validation_scenes: int = 64
+
+
+@dataclass(frozen=True)
+class SeldPreset:
+    """A training run of the SELD baseline; ``batch`` counts examples of ``frames`` label frames (60 are 6 s)."""
+
+    shape: Shape = field(default_factory=Shape)
+    batch: int = 32
+    muon: bool = False
+    learning_rate: float = 1e-3
+    warmup: int = 50
+    steps: int = 2000
+    decay_share: float = 0.5
+    ema: float = 0.99
+    half: bool = False  # faster where the CPU multiplies in bfloat16
 
 
 EXTRACTORS = {

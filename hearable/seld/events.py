@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -56,8 +56,12 @@ class Events:
             self.elevation_deg[rows],
         )
 
+    def later(self, frames: int) -> Events:
+        """The same, so many frames later."""
+        return replace(self, frame=self.frame + frames)
+
     @staticmethod
-    def from_rows(rows: list[tuple[int, int, int, float, float]]) -> Events:
+    def from_rows(rows: Sequence[tuple[int, int, int, float, float]]) -> Events:
         """From tuples (frame, class, event, azimuth, elevation)."""
         table = np.array(rows, np.float64).reshape(-1, 5).T
         whole = table[:3].astype(np.int64)
@@ -70,7 +74,7 @@ def read_labels(path: Path) -> Events:
     Raises:
         LabelError: the file cannot be read, or a row is not of that form.
     """
-    return _read(path, {5: _polar}, "5 columns (frame, class, event, azimuth, elevation)")
+    return _read(path, LABELS)
 
 
 def read_predictions(path: Path) -> Events:
@@ -79,8 +83,12 @@ def read_predictions(path: Path) -> Events:
     Raises:
         LabelError: the file cannot be read, or a row is of neither form.
     """
-    forms = {5: _polar, 6: _cartesian}
-    return _read(path, forms, "5 columns (frame, class, track, azimuth, elevation) or 6 (frame, class, track, x, y, z)")
+    return _read(path, PREDICTIONS)
+
+
+def parse_labels(lines: Iterable[str], where: str) -> Events:
+    """`read_labels` of lines that are in memory; ``where`` they are from is for errors."""
+    return _parse(lines, LABELS, where)
 
 
 def write_predictions(path: Path, events: Events) -> None:
@@ -100,21 +108,23 @@ def write_predictions(path: Path, events: Events) -> None:
 _Form = Callable[[list[float]], tuple[float, float]]
 
 
-def _read(path: Path, forms: Mapping[int, _Form], expected: str) -> Events:
-    rows = []
+def _read(path: Path, forms: Mapping[int, _Form]) -> Events:
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            for number, cells in enumerate(csv.reader(file), 1):
-                if cells:
-                    rows.append(_row(cells, forms, expected, f"{path}, line {number}"))
+            return _parse(file, forms, str(path))
     except (OSError, UnicodeDecodeError, csv.Error) as problem:
         raise LabelError(f"{path}: cannot read: {problem}") from problem
+
+
+def _parse(lines: Iterable[str], forms: Mapping[int, _Form], where: str) -> Events:
+    rows = [_row(cells, forms, f"{where}, line {number}") for number, cells in enumerate(csv.reader(lines), 1) if cells]
     return Events.from_rows(rows)
 
 
-def _row(cells: list[str], forms: Mapping[int, _Form], expected: str, where: str) -> tuple[int, int, int, float, float]:
+def _row(cells: list[str], forms: Mapping[int, _Form], where: str) -> tuple[int, int, int, float, float]:
     if len(cells) not in forms:
-        raise LabelError(f"{where}: expected {expected}, found {len(cells)} columns")
+        expected = " or ".join(f"{count} columns ({form.__doc__})" for count, form in forms.items())
+        raise LabelError(f"{where}: expected {expected}, found {len(cells)}")
     try:
         frame, kind, event = (int(cell) for cell in cells[:3])
         place = [float(cell) for cell in cells[3:]]
@@ -128,10 +138,16 @@ def _row(cells: list[str], forms: Mapping[int, _Form], expected: str, where: str
 
 
 def _polar(place: list[float]) -> tuple[float, float]:
+    """frame, class, event, azimuth, elevation"""
     return place[0], place[1]
 
 
 def _cartesian(place: list[float]) -> tuple[float, float]:
+    """frame, class, track, x, y, z"""
     # Written as the official code does: an event at exactly 20 degrees hangs on the last bit.
     x, y, z = np.array(place)
     return np.arctan2(y, x) * 180 / np.pi, np.arctan2(z, np.sqrt(x**2 + y**2)) * 180 / np.pi
+
+
+LABELS: dict[int, _Form] = {5: _polar}
+PREDICTIONS: dict[int, _Form] = {5: _polar, 6: _cartesian}

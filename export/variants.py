@@ -1,0 +1,233 @@
+"""What a device is given: a model in several formats, each measured, in one table that recommends one.
+
+out/<name>.onnx              the model as it is, and its conditioner; <name>.variants.md, the card with the table
+out/<name>-int8-....onnx     8-bit variants, shipped where they are smaller and lose at most 0.2 dB
+out/<name>.ort               ORT format, and <name>.operators.config for a reduced build of onnxruntime
+out/<name>.h, hb_nn.h, <name>-half.c ...   C of the model at half precision (`export.emit_c`)
+out/vectors/                 100 chained chunks: inputs, outputs, last state (`export.vectors`)
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+
+from export.emit_c import emit, half_weights
+from export.quantise import calibration, dynamic, static
+from export.vectors import anybody, noise, write_vectors
+from hearable.checkpoints import conditioner_path
+from hearable.evaluation import evaluate
+from hearable.protocol import Evaluator, Protocol
+from hearable.session import Graph, open_pair
+from hearable.spec import ModelSpec
+from hearable.timing import Timing, summarize
+
+LOSS_DB = 0.2  # that a smaller variant may cost
+CALIBRATION_SCENES = 8
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """On what variants are scored: a data folder, the split of the scenes, that of the calibration, an enroller."""
+
+    data: Path
+    scenes: int
+    split: str
+    calibration_split: str
+    enroller: str
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A variant as it was measured; ``si_sdri_db`` is ``None`` where it was not scored."""
+
+    name: str
+    path: Path
+    size: int
+    mean_ms: float
+    p50_ms: float
+    p99_ms: float
+    si_sdri_db: float | None
+    shipped: bool = True
+
+
+def save(model: onnx.ModelProto, conditioner: onnx.ModelProto, name: str, folder: Path) -> Path:
+    """Write a pair under a name; returns the extractor's path."""
+    path = folder / f"{name}.onnx"
+    for graph, target in ((model, path), (conditioner, conditioner_path(path))):
+        named = onnx.ModelProto()
+        named.CopyFrom(graph)
+        spec = ModelSpec.from_metadata({p.key: p.value for p in graph.metadata_props})
+        del named.metadata_props[:]
+        onnx.helper.set_model_props(named, replace(spec, name=name).to_metadata())
+        temporary = target.with_suffix(".tmp")
+        onnx.save(named, temporary)
+        temporary.replace(target)
+    return path
+
+
+def make(name_or_path: str, folder: Path, int8: bool, ort: bool, c: bool, scoring: Scoring | None) -> Path:
+    """Write the variants that are asked for and the card with their table, which is printed too.
+
+    Args:
+        name_or_path: of an extractor.
+        folder: where to.
+        int8: 8-bit variants, calibrated and scored on the scenes of ``scoring``, which they need.
+        ort: ORT format.
+        c: C at half precision.
+        scoring: on what to score; ``None``: sizes and times alone.
+
+    Returns:
+        The card.
+
+    Raises:
+        ModelError: no such model.
+        UnsupportedGraph: it holds something that has no C.
+    """
+    if int8 and scoring is None:
+        raise ValueError("int8: expected data to calibrate and score on, found none")
+    extractor, conditioning = open_pair(name_or_path)
+    model, conditioner = onnx.load(extractor.path), onnx.load(conditioning.path)
+    name = extractor.spec.name
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = [save(model, conditioner, name, folder)]
+    (folder / "vectors").mkdir(exist_ok=True)
+    write_vectors(extractor, anybody(conditioning), folder / "vectors")
+    if c:
+        half = half_weights(model)
+        paths.append(save(half, conditioner, f"{name}-half", folder))
+        emit(onnx.load(paths[-1]), folder)
+    if int8:
+        assert scoring is not None  # seen to above
+        calibrated = (scoring.enroller, scoring.data, scoring.calibration_split, CALIBRATION_SCENES)
+        feeds = calibration(paths[0], *calibrated)
+        paths.append(save(dynamic(model), conditioner, f"{name}-int8-dynamic", folder))
+        paths.append(save(static(model, feeds), conditioner, f"{name}-int8-static", folder))
+    variants = judge(measured(paths, scoring))
+    for variant in variants:
+        if ort and variant.shipped:
+            to_ort(variant.path)
+        if not variant.shipped:
+            variant.path.unlink()
+            conditioner_path(variant.path).unlink()
+    return write_table(variants, extractor.spec, folder)
+
+
+def measured(paths: list[Path], scoring: Scoring | None) -> list[Variant]:
+    """Size, time of a chunk on one thread, and SI-SDRi with noisy enrollment where there is something to score on."""
+    graphs = [Graph(path, "extractor") for path in paths]
+    timings = take_turns(graphs)
+    return [
+        Variant(
+            graph.spec.name,
+            graph.path,
+            graph.path.stat().st_size,
+            timing.rtf * graph.spec.chunk_ms,
+            timing.p50_ms,
+            timing.p99_ms,
+            None if scoring is None else score(graph.path, scoring),
+        )
+        for graph, timing in zip(graphs, timings, strict=True)
+    ]
+
+
+def take_turns(graphs: list[Graph], chunks: int = 1000, warmup: int = 50) -> list[Timing]:
+    """Time graphs chunk by chunk in turn, so that a busy machine slows all alike."""
+    spec = graphs[0].spec
+    sound = noise(spec, warmup + chunks)
+    conditioning = np.zeros(spec.conditioning_values, np.float32)
+    states = [graph.state() for graph in graphs]
+    seconds = np.empty((len(graphs), len(sound)))
+    for n, chunk in enumerate(sound):
+        for i, graph in enumerate(graphs):
+            begin = time.perf_counter()
+            graph.step(chunk, conditioning, states[i])
+            seconds[i, n] = time.perf_counter() - begin
+    return [summarize(row[warmup:].tolist(), spec.chunk_samples / spec.sample_rate_hz) for row in seconds]
+
+
+def score(path: Path, scoring: Scoring) -> float:
+    """Mean SI-SDRi in dB, with noisy enrollment."""
+    evaluator = Evaluator(Protocol(scoring.data, scoring.split, str(path), scoring.enroller))
+    with tempfile.TemporaryDirectory() as folder:
+        rows = evaluate(evaluator, scoring.scenes, Path(folder) / "scores.csv")
+    return statistics.fmean(r.si_sdri_db for r in rows if r.condition == "noisy" and r.si_sdri_db is not None)
+
+
+def judge(variants: list[Variant]) -> list[Variant]:
+    """A variant of the first one is shipped if it is not larger and loses at most 0.2 dB; 8 bits only where scored."""
+    first, judged = variants[0], [variants[0]]
+    for variant in variants[1:]:
+        scored = variant.si_sdri_db is not None and first.si_sdri_db is not None
+        lost = (first.si_sdri_db or 0.0) - (variant.si_sdri_db or 0.0)
+        good = lost <= LOSS_DB if scored else "int8" not in variant.name
+        smaller = variant.size < first.size or "int8" not in variant.name
+        judged.append(replace(variant, shipped=good and smaller))
+    return judged
+
+
+def recommended(variants: list[Variant]) -> Variant:
+    """The fastest of those that are shipped; the model as it is, unless that saves at least 5%."""
+    fastest = min((v for v in variants if v.shipped), key=lambda v: v.p50_ms)
+    return fastest if fastest.p50_ms <= 0.95 * variants[0].p50_ms else variants[0]
+
+
+def write_table(variants: list[Variant], spec: ModelSpec, folder: Path) -> Path:
+    """Write the card ``<name>.variants.md`` and print it."""
+    best = recommended(variants)
+    lines = [
+        f"# {spec.name}: variants",
+        "",
+        f"{spec.sample_rate_hz} Hz, chunk {spec.chunk_samples}, lookahead {spec.lookahead_samples} samples; "
+        f"{spec.parameters:,} parameters, {spec.macs_per_chunk / 1e6:.2f} M multiply-accumulates a chunk; "
+        f"embedding space `{spec.embedding_space}`. Times: onnxruntime {onnxruntime.__version__}, one thread, here.",
+        "",
+        "| variant | kB | mean ms | p99 ms | SI-SDRi dB | |",
+        "|---|---|---|---|---|---|",
+    ]
+    for v in variants:
+        score = "-" if v.si_sdri_db is None else f"{v.si_sdri_db:.2f}"
+        verdict = (
+            "recommended" if v is best else "" if v.shipped else f"not shipped: larger, or loses over {LOSS_DB} dB"
+        )
+        lines.append(f"| {v.name} | {v.size / 1000:.0f} | {v.mean_ms:.2f} | {v.p99_ms:.2f} | {score} | {verdict} |")
+    card, text = folder / f"{spec.name}.variants.md", "\n".join([*lines, "", "Weights: CC BY 4.0.", ""])
+    temporary = card.with_suffix(".tmp")
+    temporary.write_text(text)
+    temporary.replace(card)
+    print(text)
+    return card
+
+
+def to_ort(path: Path) -> tuple[Path, Path]:
+    """Write ``<name>.ort`` and ``<name>.operators.config``, what a reduced build of onnxruntime must hold."""
+    target, config = path.with_suffix(".ort"), path.with_suffix(".operators.config")
+    with tempfile.TemporaryDirectory() as folder:
+        optimised = Path(folder) / "optimised.onnx"
+        for output, kind in ((optimised, "ONNX"), (target, "ORT")):
+            options = onnxruntime.SessionOptions()
+            options.log_severity_level = 3
+            # Extended: what holds on every processor.
+            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+            options.add_session_config_entry("session.save_model_format", kind)
+            options.optimized_model_filepath = str(output)
+            onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        model = onnx.load(optimised)
+    versions = {opset.domain: opset.version for opset in model.opset_import}
+    operators = defaultdict(set)
+    for node in model.graph.node:
+        operators[node.domain].add(node.op_type)
+    lines = [
+        f"{domain or 'ai.onnx'};{versions[domain]};{','.join(sorted(kinds))}"
+        for domain, kinds in sorted(operators.items())
+    ]
+    config.write_text("\n".join(lines) + "\n")
+    return target, config
