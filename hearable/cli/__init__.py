@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from hearable.cli.bench import bench
+from hearable.cli.bridge import bridge
 from hearable.cli.console import reporting, say
 from hearable.cli.corpora import corpora
 from hearable.cli.devices import devices
@@ -19,7 +20,9 @@ from hearable.cli.latency import latency
 from hearable.cli.live import live
 from hearable.cli.models import models
 from hearable.cli.seld import seld
+from hearable.cli.simulate import simulate
 from hearable.cli.synth import synth
+from hearable.cli.web import web
 
 __all__ = ["app"]
 
@@ -49,7 +52,22 @@ def main(
     """Look at someone for a few seconds, then hear only them."""
 
 
-for _command in (enroll, extract, info, models, doctor, bench, evaluate, corpora, live, devices, latency):
+for _command in (
+    enroll,
+    extract,
+    info,
+    models,
+    doctor,
+    bench,
+    evaluate,
+    corpora,
+    live,
+    devices,
+    latency,
+    bridge,
+    simulate,
+    web,
+):
     app.command()(reporting(_command))
 app.add_typer(seld)
 app.add_typer(synth)
