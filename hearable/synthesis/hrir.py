@@ -14,7 +14,7 @@ from hearable.files import replacing
 from hearable.synthesis.directions import unit_vectors
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # a set is itself: arrays have no single equality
 class HrirSet:
     """Impulse responses of one listener (in one room, if the responses hold one).
 

@@ -77,12 +77,12 @@ class Ambience:
     """Sound from all around.
 
     Attributes:
-        kind: ``diffuse`` is noise; ``recorded`` spreads a mono recording over all directions; ``array`` is a recording
-            that the array itself made, read as it is.
+        kind: ``diffuse`` is noise; ``recorded`` spreads a mono recording over all directions; ``array`` is what the
+            array itself recorded in the scene's measured room.
         snr_db: power of all targets together over the ambience's, both over the whole scene: of W in FOA, the mean of
             the channels in the others. Without targets the ambience is at -snr_db - 30 dB relative to full scale.
         seed: of the noise, and of the place in a recording.
-        sound: the recording's name in the sound bank; none for ``diffuse``.
+        sound: name in the sound bank of what was ``recorded``.
     """
 
     kind: Literal["diffuse", "recorded", "array"]
