@@ -29,6 +29,8 @@ class Source:
         azimuth_deg: 0 front, +90 left.
         elevation_deg: + up.
         level_db: RMS level of the dry signal, in dB relative to the scene's reference level.
+        turn_deg_s: how fast the azimuth changes from the scene's beginning on, + counter-clockwise; a listener who
+            turns gives all sources the same.
     """
 
     role: Role
@@ -37,6 +39,7 @@ class Source:
     azimuth_deg: float
     elevation_deg: float
     level_db: float
+    turn_deg_s: float = 0.0
 
 
 @dataclass(frozen=True)
