@@ -11,9 +11,12 @@ from numpy.typing import NDArray
 from scipy.signal import oaconvolve
 
 from hearable.synthesis.hrir import HrirSet
-from hearable.synthesis.scene import Scene, Source
+from hearable.synthesis.moving_talkers import moving_image
+from hearable.synthesis.scene import Microphones, Scene, Source
 
 Audio = NDArray[np.float32]
+
+MICROPHONES = 1  # with the scene's seed, that of their noise
 
 
 class SoundBank(Protocol):
@@ -28,7 +31,7 @@ class RenderedScene:
     """What the listener's ears receive.
 
     Attributes:
-        mixture: float32 ``[2, samples]``, the sum of the images.
+        mixture: float32 ``[2, samples]``, the sum of the images; then the microphones' noise and clipping.
         images: float32 ``[sources, 2, samples]``: each source alone, in the scene's order.
     """
 
@@ -69,8 +72,26 @@ def render(scene: Scene, bank: SoundBank, listeners: Mapping[str, HrirSet]) -> R
     listener = listeners[scene.listener]
     images = np.empty((len(scene.sources), 2, scene.samples), np.float32)
     for image, source in zip(images, scene.sources, strict=True):
+        turn = source.turn_deg_per_s - scene.head_turn_deg_per_s
         response = listener.responses[listener.nearest(source.azimuth_deg, source.elevation_deg)]
         needed = scene.samples + listener.taps - 1
         dry = dry_signal(source, bank, needed, scene.reference_db + source.level_db)
-        image[:] = oaconvolve(dry[None], response, mode="valid", axes=-1)
-    return RenderedScene(images.sum(0), images)
+        if turn:
+            image[:] = moving_image(listener, dry, source.azimuth_deg, source.elevation_deg, turn)
+        else:
+            image[:] = oaconvolve(dry[None], response, mode="valid", axes=-1)
+    if scene.microphones is None:
+        return RenderedScene(images.sum(0), images)
+    images *= np.float32(10) ** (np.float32(scene.microphones.gain_db)[:, None] / 20)
+    return RenderedScene(_recorded(images.sum(0), scene.microphones, scene.seed), images)
+
+
+def _recorded(sound: Audio, microphones: Microphones, seed: int) -> Audio:
+    """Sound ``[2, samples]`` with the microphones' noise, clipped."""
+    if microphones.noise_db is not None:
+        noise = np.random.default_rng([seed, MICROPHONES]).standard_normal(sound.shape, np.float32)
+        sound = sound + noise * np.float32(10 ** (microphones.noise_db / 20))
+    if microphones.clip_db is not None:
+        limit = np.float32(10 ** (microphones.clip_db / 20))
+        sound = np.clip(sound, -limit, limit)
+    return sound
