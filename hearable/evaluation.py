@@ -6,12 +6,8 @@ Needs the extra ``synthesis``. What a scene is: ``hearable.protocol``; what the 
 from __future__ import annotations
 
 import itertools
-import os
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache
-from multiprocessing import get_context, parent_process
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +15,7 @@ import numpy as np
 from hearable.audio import write_audio
 from hearable.enrollment import enroll
 from hearable.errors import ModelAltered
+from hearable.processes import process_pool
 from hearable.protocol import RATE, Evaluator, Protocol
 from hearable.recordings import extract
 from hearable.scores import Row, append_rows, read_rows, worst, write_rows
@@ -65,25 +62,8 @@ def _compute(evaluator: Evaluator, scenes: Sequence[int], workers: int) -> Itera
     if min(workers, len(scenes)) <= 1:
         yield from map(evaluator.rows, scenes)
         return
-    # Spawned, not forked: onnxruntime's threads do not survive a fork.
-    pool = ProcessPoolExecutor(min(workers, len(scenes)), get_context("spawn"), _end_with_parent)
-    try:
+    with process_pool(min(workers, len(scenes))) as pool:
         yield from pool.map(_rows_of, itertools.repeat(evaluator.protocol), scenes)
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _end_with_parent() -> None:
-    """A worker whose parent was killed would wait for work for ever."""
-    parent = parent_process()
-    if parent is None:
-        return
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 @lru_cache(maxsize=1)

@@ -1,9 +1,9 @@
 """The test protocol of *Look Once to Hear*: scenes, their three enrollments, and a model's scores on them.
 
 Each scene is drawn from the run's seed and its own number alone. Its target is enrolled three times: from the noisy
-enrollment scene, from the target's own sound in it, and with the target 20 degrees off to one side. In every fourth
-scene the noisy enrollment is also tried on a mixture of as many other talkers, in which nobody should be heard, and on
-the target's own sound, which should come through as it is.
+enrollment scene, from the target's own sound in it, and with the target 20 degrees off to one side. The noisy
+enrollment is also tried with the talkers of the mixture on the move and, in every fourth scene, on a mixture of as many
+other talkers, in which nobody should be heard, and on the target's own sound, which should come through as it is.
 
 Needs the extra ``synthesis``.
 """
@@ -38,7 +38,7 @@ from hearable.synthesis.sources import SoundBank
 
 Audio = NDArray[np.float32]
 RATE = 16000
-VERSION = 2  # of the protocol: scores of another one are not taken together
+VERSION = 3  # of the protocol: scores of another one are not taken together
 LIKENESS_SAMPLES = 5 * RATE  # of dry speech, for an embedding
 PERCEIVED = ("noisy", *BASELINES)
 
@@ -55,6 +55,7 @@ class Protocol:
         seed: of all scenes.
         recipe: how scenes are drawn.
         off_axis_deg: where the target is in the off-axis enrollment, to the left and right by turns.
+        turn_deg_s: how fast the talkers turn at most, where they move.
         special_every: the target's absence, and the target alone, are tried in one of so many scenes.
         baselines: whether to add ``hearable.baselines``.
         perceptual: whether to add the scores of ``hearable.perceptual``, where enrollment is noisy and for baselines.
@@ -67,6 +68,7 @@ class Protocol:
     seed: int = 0
     recipe: TseRecipe = TseRecipe()
     off_axis_deg: float = 20.0
+    turn_deg_s: float = 45.0
     special_every: int = 4
     baselines: bool = False
     perceptual: bool = False
@@ -74,7 +76,7 @@ class Protocol:
     def conditions(self, scene: int) -> tuple[Condition, ...]:
         """The rows that a scene has, in order."""
         special: tuple[Condition, ...] = ("absent", "alone") if scene % self.special_every == 0 else ()
-        return (*ENROLLMENTS, *(BASELINES if self.baselines else ()), *special)
+        return (*ENROLLMENTS, "moving", *(BASELINES if self.baselines else ()), *special)
 
 
 class Evaluator:
@@ -177,8 +179,9 @@ class Evaluator:
             elif condition == "alone":
                 row = self._alone(row, profile, rendered.images[0])
             else:
-                heard = self._hear(condition, profile, rendered, drawn.mixture)
-                measured = refused(rendered) if row.status == "failed" else score(heard, rendered, drawn.mixture)
+                sound = self.render(self._moving(scene, drawn.mixture)) if condition == "moving" else rendered
+                heard = self._hear(condition, profile, sound, drawn.mixture)
+                measured = refused(sound) if row.status == "failed" else score(heard, sound, drawn.mixture)
                 row = replace(row, **measured)
                 if condition in PERCEIVED:
                     row = replace(row, **gains(self._perceptual(heard, rendered.images[0]), before))
@@ -196,6 +199,16 @@ class Evaluator:
             response = listener.responses[listener.nearest(target.azimuth_deg, target.elevation_deg)]
             return known_direction(rendered.mixture, response)
         return rendered.mixture if profile is None else extract(self.model, profile, rendered.mixture, RATE)
+
+    def _moving(self, scene: int, mixture: Scene) -> Scene:
+        """The same mixture, its talkers on the move from where they were."""
+        rng = np.random.default_rng([self.protocol.seed, scene])
+        limit = self.protocol.turn_deg_s
+        sources = tuple(
+            source if source.role == "noise" else replace(source, turn_deg_s=float(rng.uniform(-limit, limit)))
+            for source in mixture.sources
+        )
+        return replace(mixture, sources=sources)
 
     def _perceptual(self, estimate: Audio, target: Audio) -> dict[str, float | None]:
         if not self.protocol.perceptual:

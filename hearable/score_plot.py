@@ -12,12 +12,13 @@ from matplotlib.figure import Figure
 
 from hearable.errors import AudioError
 from hearable.files import replacing
-from hearable.scores import BASELINES, ENROLLMENTS, GROUPS, Row
+from hearable.scores import GROUPS, Row
 
 COLORS = {
     "noisy": "tab:blue",
     "clean": "tab:green",
     "off-axis": "tab:orange",
+    "moving": "tab:red",
     "known direction": "tab:grey",
     "ideal mask": "black",
 }
@@ -35,7 +36,7 @@ def plot(rows: Sequence[Row], summary: dict[str, Any], path: Path) -> None:
         AudioError: the system refuses to write.
     """
     # A Figure of its own, not pyplot: no window, nothing shared with the caller's plots.
-    results = {**summary["enrollment"], **summary["baselines"]}
+    results = {**summary["enrollment"], **summary["beside"]}
     rows_right = 1 + sum(len(groups) for groups in results["noisy"]["by"].values())
     figure = Figure(figsize=(11, max(4.5, 1 + 0.28 * rows_right)), layout="constrained")
     left, right = figure.subplots(1, 2)
@@ -48,7 +49,7 @@ def plot(rows: Sequence[Row], summary: dict[str, Any], path: Path) -> None:
 def _distribution(axes: Axes, rows: Sequence[Row]) -> None:
     values = {
         condition: [row.si_sdri_db for row in rows if row.condition == condition and row.si_sdri_db is not None]
-        for condition in (*ENROLLMENTS, *BASELINES)
+        for condition in COLORS
     }
     every = np.concatenate([np.asarray(v, np.float64) for v in values.values()])
     bins = [float(edge) for edge in np.arange(np.floor(every.min()), np.ceil(every.max()) + 1.5)]
@@ -58,7 +59,7 @@ def _distribution(axes: Axes, rows: Sequence[Row]) -> None:
         axes.hist(found, bins=bins, histtype="step", linewidth=1.6, color=COLORS[condition], label=condition)
     axes.axvline(0, color="grey", linewidth=0.8)
     axes.set(xlabel="SI-SDRi (dB)", ylabel="scenes", title="Improvement, scene by scene")
-    axes.legend(title="enrollment, or none")
+    axes.legend()
 
 
 def _by_condition(axes: Axes, results: dict[str, Any]) -> None:

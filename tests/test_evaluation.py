@@ -110,8 +110,8 @@ def test_score_of_a_known_output(evaluator: Evaluator) -> None:
 
 def test_rows_of_a_scene(evaluator: Evaluator) -> None:
     first, second = evaluator.rows(0), evaluator.rows(1)
-    assert [r.condition for r in first] == ["noisy", "clean", "off-axis", "absent", "alone"]
-    assert [r.condition for r in second] == ["noisy", "clean", "off-axis"]
+    assert [r.condition for r in first] == ["noisy", "clean", "off-axis", "moving", "absent", "alone"]
+    assert [r.condition for r in second] == ["noisy", "clean", "off-axis", "moving"]
     assert {r.run for r in first + second} == {evaluator.run}
     mixture = evaluator.draw(0).mixture
     assert (first[0].seed, first[0].target, first[0].listener) == (
@@ -122,10 +122,13 @@ def test_rows_of_a_scene(evaluator: Evaluator) -> None:
     assert first[0].place == ("head" if mixture.listener == "ball" else "hall")
     # The toy model is little more than a gain.
     gain = evaluator.model.condition(evaluator.profile(evaluator.clips(0, evaluator.draw(0))["noisy"]))[0]
-    assert first[3].leak_db == pytest.approx(20 * np.log10(gain), abs=0.5) and first[3].si_sdri_db is None
-    assert all(r.leak_db is None and r.si_sdri_db is not None for r in first[:3])
+    assert first[4].leak_db == pytest.approx(20 * np.log10(gain), abs=0.5) and first[4].si_sdri_db is None
+    assert all(r.leak_db is None and r.si_sdri_db is not None for r in first[:4])
     # A gain is no distortion, but the toy model's follows the level a little.
-    assert first[4].si_sdr_db > 20 and first[4].si_sdri_db is None
+    assert first[5].si_sdr_db > 20 and first[5].si_sdri_db is None
+    # The same sound from other places.
+    assert first[3].input_si_sdr_db != first[0].input_si_sdr_db
+    assert first[3].input_si_sdr_db == pytest.approx(first[0].input_si_sdr_db, abs=6)
     assert first[0].azimuth_deg == mixture.sources[0].azimuth_deg
     assert all(r.likeness == first[0].likeness and -1 <= r.likeness <= 1 for r in first if r.condition != "absent")
 
@@ -133,9 +136,9 @@ def test_rows_of_a_scene(evaluator: Evaluator) -> None:
 def test_a_refused_clip_counts_as_no_improvement(protocol: Protocol) -> None:
     silent = Evaluator(replace(protocol, recipe=replace(SHORT, reference_db=(-130.0, -130.0))))
     rows = silent.rows(0)
-    assert [r.status for r in rows] == ["failed"] * 5
-    assert all(r.si_sdri_db == 0 and r.confused is False and r.delta_ild_db is None for r in rows[:3])
-    assert rows[3].leak_db is None and rows[4].si_sdr_db is None and rows[0].likeness is None
+    assert [r.status for r in rows] == ["failed"] * 6
+    assert all(r.si_sdri_db == 0 and r.confused is False and r.delta_ild_db is None for r in rows[:4])
+    assert rows[4].leak_db is None and rows[5].si_sdr_db is None and rows[0].likeness is None
     summary = summarise(rows)
     assert summary["enrollment"]["noisy"]["failed"] == 1 and "absent" not in summary
 
@@ -149,14 +152,14 @@ def test_baselines_and_perceptual_scores(protocol: Protocol) -> None:
     pytest.importorskip("pesq"), pytest.importorskip("pystoi"), pytest.importorskip("speechmos")
     rows = Evaluator(replace(protocol, baselines=True, perceptual=True)).rows(1)
     of = {r.condition: r for r in rows}
-    assert list(of) == ["noisy", "clean", "off-axis", "known direction", "ideal mask"]
+    assert list(of) == ["noisy", "clean", "off-axis", "moving", "known direction", "ideal mask"]
     assert of["noisy"].input_si_sdr_db == of["ideal mask"].input_si_sdr_db
     assert of["ideal mask"].si_sdri_db > max(5.0, of["known direction"].si_sdri_db)
     assert of["ideal mask"].pesq_wb_gain > 0.1 and of["ideal mask"].estoi_gain > 0.05
     before = of["ideal mask"].dnsmos - of["ideal mask"].dnsmos_gain
     assert of["noisy"].dnsmos - of["noisy"].dnsmos_gain == pytest.approx(before, abs=1e-3)
     assert of["clean"].pesq_wb is None
-    assert summarise(rows)["baselines"]["ideal mask"]["estoi_gain"]["mean"]["value"] == of["ideal mask"].estoi_gain
+    assert summarise(rows)["beside"]["ideal mask"]["estoi_gain"]["mean"]["value"] == of["ideal mask"].estoi_gain
 
 
 # The file of scores
@@ -179,14 +182,14 @@ def test_resuming_gives_the_same_file(evaluator: Evaluator, scores: Path, tmp_pa
     whole = scores.read_text()
     lines = whole.splitlines(keepends=True)
     path = tmp_path / "scores.csv"
-    # Killed within scene 2: one of its rows is there, the next is torn. Scene 0 has five rows, scene 1 three.
-    path.write_text("".join(lines[:10]) + lines[10][:40])
+    # Killed within scene 2: one of its rows is there, the next is torn. Scene 0 has six rows, scene 1 four.
+    path.write_text("".join(lines[:12]) + lines[12][:40])
     done: list[int] = []
     rows = evaluate(evaluator, 5, path, done=done.append)
     assert done == [2, 3, 4, 5]
     assert path.read_text() == whole and rows == read_rows(scores, evaluator.run)
     # Nothing is left to do, and fewer scenes lose nothing.
-    assert [r.scene for r in evaluate(evaluator, 1, path)] == [0] * 5
+    assert [r.scene for r in evaluate(evaluator, 1, path)] == [0] * 6
     assert path.read_text() == whole
 
 
@@ -249,7 +252,7 @@ def test_summary_by_condition_and_group() -> None:
     assert list(clean["by"]["place"]) == ["hall"] and clean["si_sdri_db"]["median"]["value"] == 10.5
     assert summary["absent"]["leak_db"]["median"]["value"] == -20.0
     assert summary["absent"]["kept_quiet"]["value"] == pytest.approx(2 / 3, abs=1e-4)
-    assert summarise([]) == {"enrollment": {}, "baselines": {}, "costs": {}}
+    assert summarise([]) == {"enrollment": {}, "beside": {}, "costs": {}}
 
 
 def test_costs_are_scene_by_scene() -> None:
@@ -311,7 +314,7 @@ def test_command(kit: Path, toy_folder: Path, tmp_path: Path) -> None:
     arguments = ["--data", str(kit), "--scenes", "2", "--out", str(out), *models]
     shown = CliRunner().invoke(app, arguments, env={"COLUMNS": "160"})
     assert shown.exit_code == 0, shown.output
-    assert "toy on test, 2 scenes, seed 0" in shown.stdout and "target absent" in shown.stdout
+    assert "toy on test, 2 scenes, seed 0" in shown.stdout and "absent: output / input" in shown.stdout
     assert "Worst scenes" in shown.stdout and "known direction" not in shown.stdout
     assert sorted(f.name for f in out.iterdir()) == ["scores.csv", "scores.png", "summary.json"]
     more = CliRunner().invoke(app, [*arguments, "--baselines"])

@@ -4,8 +4,10 @@ import glob
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -125,6 +127,36 @@ def test_what_is_wrong_is_said(built, vectors, tmp_path):
         assert done.returncode == 1 and expected in done.stderr
     done = subprocess.run([built / "hearable-rt", path, conditioning], capture_output=True, text=True, env={})
     assert done.returncode == 1 and "libonnxruntime.so" in done.stderr
+
+
+ALSA = Path("/usr/share/alsa/alsa.conf")
+
+
+def test_alsa_plays_what_the_model_makes_of_what_it_hears(built, vectors, tmp_path):
+    program = built / "hearable-alsa"
+    if not (program.exists() and ALSA.exists()):
+        pytest.skip("ALSA is not installed (Debian: libasound2-dev)")
+    path, conditioning, sound, expected = vectors
+    sound.transpose(0, 2, 1).tofile(tmp_path / "in.raw")
+    played = tmp_path / "out.raw"
+    (tmp_path / "asoundrc").write_text(
+        f'pcm.ears {{ type file slave.pcm null file "/dev/null" infile "{tmp_path / "in.raw"}" format raw }}\n'
+        f'pcm.speech {{ type file slave.pcm null file "{played}" format raw }}\n'
+    )
+    environment = os.environ | {"ONNXRUNTIME": library(), "ALSA_CONFIG_PATH": f"{ALSA}:{tmp_path / 'asoundrc'}"}
+    command = [program, path, conditioning, "ears", "speech"]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as running:
+        # The null device does not wait: the file is soon long enough.
+        for _ in range(300):
+            if played.exists() and played.stat().st_size > sound.nbytes:
+                break
+            time.sleep(0.1)
+        running.send_signal(signal.SIGINT)
+        _, report = running.communicate(timeout=60)
+    assert (running.returncode, report) == (0, "0 xruns\n")
+    frames = np.fromfile(played, np.float32).reshape(-1, 128, 2).transpose(0, 2, 1)
+    assert not frames[:2].any()  # what playback is begun with
+    assert np.abs(frames[2 : CHUNKS // 2] - expected[: CHUNKS // 2 - 2]).max() < 1e-4
 
 
 @pytest.fixture(scope="session")

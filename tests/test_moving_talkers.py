@@ -13,10 +13,11 @@ pytest.importorskip("scipy", reason="pip install 'hearable[synthesis]'")
 from hearable import metrics
 from hearable.synthesis.hrir import HrirSet
 from hearable.synthesis.moving_talkers import moving_image
+from hearable.synthesis.recipes import draw_tse
 from hearable.synthesis.render import RenderedScene, render
 from hearable.synthesis.scene import Clip, Microphones, Scene, Source
 from hearable.synthesis.spherical_head import spherical_head
-from tests.test_synthesis import Noises
+from tests.test_synthesis import RECIPE, Noises, ball, material  # noqa: F401  (fixtures)
 
 RATE = 16000
 RNG = np.random.default_rng(5)
@@ -49,10 +50,10 @@ def rendered(shot: Scene, listener: HrirSet) -> RenderedScene:
 
 
 def test_scenes_go_through_json_and_old_ones_are_read():
-    shot = scene(20, 30, head_turn_deg_per_s=-5.0, microphones=Microphones(-60.0, -3.0, (0.5, -0.5)))
+    shot = scene(20, 30, head_turn_deg_s=-5.0, microphones=Microphones(-60.0, -3.0, (0.5, -0.5)))
     assert Scene.from_dict(json.loads(json.dumps(shot.to_dict()))) == shot
     old = scene(20, 0).to_dict()
-    del old["head_turn_deg_per_s"], old["microphones"], old["sources"][0]["turn_deg_per_s"]
+    del old["head_turn_deg_s"], old["microphones"], old["sources"][0]["turn_deg_s"]
     assert Scene.from_dict(old) == scene(20, 0)
 
 
@@ -77,7 +78,7 @@ def test_the_talker_is_where_the_scene_says(head):
 
 
 def test_turning_the_head_is_turning_the_world(head):
-    world, own = scene(20, 30), scene(20, 0, head_turn_deg_per_s=-30.0)
+    world, own = scene(20, 30), scene(20, 0, head_turn_deg_s=-30.0)
     np.testing.assert_array_equal(rendered(world, head).mixture, rendered(own, head).mixture)
 
 
@@ -95,10 +96,30 @@ def test_a_moving_tone_does_not_click(request, where):
         assert 10 * np.log10(spectrum[above].sum() / spectrum.sum()) < -70
 
 
-def test_a_talker_turns_back_where_nothing_was_measured(hall):
-    image = rendered(scene(60, 45.0), hall).images[0]  # 90 degrees after 2/3 s, back at 60 after 4/3 s
-    early, late = image[:, : RATE // 10], image[:, round(1.3 * RATE) : round(1.37 * RATE)]
-    assert metrics.itd_us(early, RATE) == pytest.approx(metrics.itd_us(late, RATE), abs=40)
+def test_a_talker_stops_where_nothing_more_was_measured(hall):
+    image = rendered(scene(60, 90.0), hall).images[0]  # at 90 degrees after a third of a second
+    still = rendered(scene(90, 0.0), hall).images[0]
+    parts = [sound[:, RATE:] for sound in (image, still)]
+    assert metrics.itd_us(parts[0], RATE) == pytest.approx(metrics.itd_us(parts[1], RATE), abs=10)
+
+
+def test_recipes_draw_the_same_scenes_with_motion_and_faults(ball, material):  # noqa: F811
+    hard = replace(
+        RECIPE, turn_deg_s=45.0, head_turn_deg_s=20.0, microphone_noise_db=(-80, -60), clip_db=(-20, -6),
+        ear_gain_db=1.0,
+    )  # fmt: skip
+    for seed in range(5):
+        plain, drawn = (draw_tse(seed, material, recipe) for recipe in (RECIPE, hard))
+        assert plain.mixture.microphones is None and plain.mixture.head_turn_deg_s == 0
+        talkers = [s for s in drawn.mixture.sources if s.role != "noise"]
+        assert all(0 < abs(s.turn_deg_s) <= 45 for s in talkers)
+        assert all(s.turn_deg_s == 0 for s in drawn.enrollment.sources)
+        at_rest = tuple(replace(s, turn_deg_s=0.0) for s in drawn.mixture.sources)
+        assert replace(drawn.mixture, sources=at_rest, head_turn_deg_s=0.0, microphones=None) == plain.mixture
+        found = drawn.mixture.microphones
+        assert found == drawn.enrollment.microphones and -80 <= found.noise_db <= -60 and -20 <= found.clip_db <= -6
+        assert max(np.abs(found.gain_db)) <= 1
+        assert np.isfinite(render(drawn.mixture, Noises(), {"ball": ball}).mixture).all()
 
 
 class TestMicrophones:

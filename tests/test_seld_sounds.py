@@ -87,6 +87,10 @@ def test_a_manifest_tells_splits_and_origins(tmp_path):
         ("fire", "test", "tape 2"),
         ("piano", "train", "tape 1"),
     ]
+    (tmp_path / "events" / "manifest.csv").write_text("path,gender,speaker\nb.wav,f,ann\nx/a.wav,m,bob\n")
+    columns = {"class": "gender", "origin": "speaker"}
+    speech = bank("manifest", tmp_path / "events", "female_speech", labels={"f": "female_speech"}, columns=columns)
+    assert [(e.name, e.origin) for e in speech.entries] == [("events/b.wav", "ann")]
     (tmp_path / "events" / "manifest.csv").write_text("path,class\n../../secret.wav,piano\n")
     with pytest.raises(AudioError, match="paths inside"):
         bank("manifest", tmp_path / "events", "piano")

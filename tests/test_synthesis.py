@@ -77,6 +77,35 @@ def test_rendered_direction_is_the_label(ball: HrirSet, azimuth_deg: float) -> N
     assert metrics.itd_us(image, 16000) == pytest.approx(2 * round(5 * side) / 16000 * 1e6, abs=5)
 
 
+def test_a_turning_source(ball: HrirSet) -> None:
+    """From 90 degrees on the left over the front to the right within a second."""
+    still, turning = source(90.0), replace(source(90.0), turn_deg_s=-180.0)
+    moved = render(
+        scene_with(replace(turning, clips=(Clip("s/0", 0, 20000),)), samples=16000), Noises(), {"ball": ball}
+    )
+    for begin, azimuth_deg in ((0, 88), (8000, 0), (15000, -84)):
+        piece = moved.images[0][:, begin : begin + 800]
+        assert metrics.ild_db(piece) == pytest.approx(12 * np.sin(np.radians(azimuth_deg)), abs=2.5)
+    # Hardly moving is standing still, up to where the band of a moving source ends.
+    slow = render(scene_with(replace(still, turn_deg_s=0.1)), Noises(), {"ball": ball}).images[0]
+    fixed = render(scene_with(still), Noises(), {"ball": ball}).images[0]
+    low = [np.fft.rfft(image)[:, : round(0.9 * image.shape[1] / 2)] for image in (slow, fixed)]
+    assert np.linalg.norm(low[0] - low[1]) < 0.01 * np.linalg.norm(low[1])
+
+
+def test_turning_does_not_click(ball: HrirSet) -> None:
+    """A tone on the move keeps to its frequency: what is 1 kHz away stays 60 dB down."""
+
+    class Tone:
+        def read(self, sound: str, start: int, samples: int) -> np.ndarray:
+            return np.sin(2 * np.pi * 500 * np.arange(start, start + samples) / 16000).astype(np.float32)
+
+    moving = replace(source(-60.0), turn_deg_s=90.0, clips=(Clip("tone", 0, 20000),))
+    heard = render(scene_with(moving, samples=16000), Tone(), {"ball": ball}).images[0]
+    spectrum = np.abs(np.fft.rfft(heard * np.hanning(16000), axis=-1))
+    assert spectrum[:, 1500:].max() < 1e-3 * spectrum.max()
+
+
 def test_sound_is_there_from_the_first_sample(ball: HrirSet) -> None:
     """The response's tail of what sounded before the scene: no fade-in."""
     image = render(scene_with(source(0.0)), Noises(), {"ball": ball}).images[0]

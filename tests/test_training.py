@@ -3,7 +3,11 @@
 import csv
 import dataclasses
 import importlib.util
+import os
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,6 +30,7 @@ from training.presets import ExtractorPreset, RecognitionPreset, VoicePreset  # 
 from training.tasks import RECOGNITION, RecognitionTask, schedule, voice_of_target  # noqa: E402
 from training.train import build, load_weights, run, save_weights  # noqa: E402
 
+ROOT = Path(__file__).resolve().parent.parent
 RATE = 16000
 SAMPLES = 40 * 128  # long enough to decide whose voice it is
 RECIPE = TseRecipe(samples=SAMPLES, enrollment_samples=SAMPLES, talkers=(2,))
@@ -192,6 +197,54 @@ def test_train_then_resume(kit, tmp_path):
     checkpoint = torch.load(tmp_path / "tiny" / "last.ckpt", weights_only=False)
     assert checkpoint["updates"] == 6
     assert (tmp_path / "tiny" / "weights.safetensors").read_bytes() != first
+
+
+SCRIPT = """
+import dataclasses, sys
+from pathlib import Path
+from tests.test_training import EQUAL
+from training.train import run
+run(EQUAL, "two", Path(sys.argv[1]), Path(sys.argv[1]) / "cache", Path(sys.argv[2]), 2)
+"""
+# One update of plain Adam on the whole loss; nothing is drawn but by the scene's number.
+EQUAL = dataclasses.replace(PRESET, steps=1, muon=False, separation_updates=0, told=1.0)
+
+
+def gradients(run_folder):
+    """Adam's first moment after one update: a tenth of the gradient."""
+    checkpoint = torch.load(run_folder / "last.ckpt", weights_only=False)
+    return [state["exp_avg"] * 10 for state in checkpoint["optimizer_states"][0]["state"].values()]
+
+
+def test_two_processes_give_the_gradients_of_one(kit, tmp_path):
+    """Two processes with one scene each, one process with both."""
+    (tmp_path / "two.py").write_text(SCRIPT)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, str(tmp_path / "two.py"), str(kit), str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
+    run(dataclasses.replace(EQUAL, batch=2), "one", kit, kit / "cache", tmp_path, 1)
+    run(EQUAL, "half", kit, kit / "cache", tmp_path, 1)
+    two, one, half = (gradients(tmp_path / name) for name in ("two", "one", "half"))
+    size = max(float(g.abs().max()) for g in one)
+    for a, b in zip(two, one, strict=True):
+        torch.testing.assert_close(a, b, atol=1e-4 * size, rtol=1e-3)
+    # And it is not that every scene gives the same.
+    assert max(float((a - b).abs().max()) for a, b in zip(half, one, strict=True)) > 0.05 * size
+
+
+@pytest.mark.parametrize("kind", ["extractor", "voice"])
+def test_nothing_is_tied_to_the_cpu(kit, kind):
+    """On a device without numbers, mixing in a tensor of the CPU is an error."""
+    voice = VoicePreset(network=NETWORK, recipe=RECIPE, speeds=(1.0,), batch=4)
+    task = build(EQUAL if kind == "extractor" else voice, kit / "cache").to("meta")
+    mixture, embedding = torch.empty(4, 2, SAMPLES), torch.empty(4, 256)
+    batch = [mixture, embedding]
+    if kind == "extractor":
+        batch = [mixture, mixture, embedding, torch.empty(4, VOICES, 2, SAMPLES), torch.zeros(4, dtype=torch.long)]
+    loss = task.loss([tensor.to("meta") for tensor in batch])
+    assert loss.device.type == "meta" and loss.shape == ()
+    loss.backward()
 
 
 def test_recognition_is_trained_first_and_taken_over(kit, tmp_path):

@@ -36,7 +36,11 @@ Data = Annotated[Path, typer.Option(help="Data kit: speech/, noise/, hrtf/, brir
 Cache = Annotated[Path, typer.Option(help="Where the decoded corpus lies.")]
 Runs = Annotated[Path, typer.Option(help="Folder of all runs.")]
 Name = Annotated[str | None, typer.Option(help="Name of the run; the same name resumes it. Default: the preset's.")]
-Processes = Annotated[int, typer.Option(help="One-thread processes that average their gradients.")]
+Processes = Annotated[
+    int, typer.Option("--processes", "--devices", help="On each node, that average gradients: threads, or GPUs.")
+]
+Nodes = Annotated[int, typer.Option(help="Machines that train together.")]
+Accelerator = Annotated[str, typer.Option(help="cpu or gpu.")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", help="A setting of the preset, as steps=5000 or learning_rate=1e-3.")
 ]
@@ -69,12 +73,25 @@ def extractor(
     runs: Runs = Path("runs"),
     name: Name = None,
     processes: Processes = 1,
+    nodes: Nodes = 1,
+    accelerator: Accelerator = "cpu",
     settings: Settings = None,
     start: Start = None,
     voice: Voice = None,
 ) -> None:
     """Train an extraction network."""
-    run(changed(EXTRACTORS[preset], settings), name or preset, data, cache, runs, processes, start, voice)
+    run(
+        changed(EXTRACTORS[preset], settings),
+        name or preset,
+        data,
+        cache,
+        runs,
+        processes,
+        start,
+        voice,
+        nodes=nodes,
+        accelerator=accelerator,
+    )
 
 
 @app.command()
@@ -85,11 +102,23 @@ def voice(
     runs: Runs = Path("runs"),
     name: Name = None,
     processes: Processes = 1,
+    nodes: Nodes = 1,
+    accelerator: Accelerator = "cpu",
     settings: Settings = None,
     start: Start = None,
 ) -> None:
     """Train the recognition of an extraction network on single voices, to start `extractor` from."""
-    run(changed(VOICES[preset], settings), name or preset, data, cache, runs, processes, start)
+    run(
+        changed(VOICES[preset], settings),
+        name or preset,
+        data,
+        cache,
+        runs,
+        processes,
+        start,
+        nodes=nodes,
+        accelerator=accelerator,
+    )
 
 
 @app.command()
@@ -101,11 +130,24 @@ def recognition(
     runs: Runs = Path("runs"),
     name: Name = None,
     processes: Processes = 1,
+    nodes: Nodes = 1,
+    accelerator: Accelerator = "cpu",
     settings: Settings = None,
     voice: Voice = None,
 ) -> None:
     """Train the recognition of an extraction network, in scenes that the network takes apart."""
-    run(changed(RECOGNITIONS[preset], settings), name or preset, data, cache, runs, processes, start, voice)
+    run(
+        changed(RECOGNITIONS[preset], settings),
+        name or preset,
+        data,
+        cache,
+        runs,
+        processes,
+        start,
+        voice,
+        nodes=nodes,
+        accelerator=accelerator,
+    )
 
 
 @app.command()
@@ -116,11 +158,23 @@ def enroller(
     runs: Runs = Path("runs"),
     name: Name = None,
     processes: Processes = 1,
+    nodes: Nodes = 1,
+    accelerator: Accelerator = "cpu",
     settings: Settings = None,
     start: Start = None,
 ) -> None:
     """Train the enrollment network."""
-    run(changed(ENROLLERS[preset], settings), name or preset, data, cache, runs, processes, start)
+    run(
+        changed(ENROLLERS[preset], settings),
+        name or preset,
+        data,
+        cache,
+        runs,
+        processes,
+        start,
+        nodes=nodes,
+        accelerator=accelerator,
+    )
 
 
 @app.command()

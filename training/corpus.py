@@ -8,9 +8,11 @@ another speaker with embeddings of its own.
 from __future__ import annotations
 
 import csv
+import itertools
 import json
+import shutil
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import soundfile
@@ -23,6 +25,7 @@ from hearable.synthesis.hrir import HrirSet, load_npz
 from hearable.synthesis.recipes import Material, Sound
 from training.teacher import SAMPLE_RATE, embed_many
 
+GROUP = 64  # utterances decoded and embedded together
 # Licences that a model's weights should not inherit.
 EXCLUDED_LICENCES = ("GPL", "CC-BY-SA", "CC BY-SA")
 SPEEDS = {"train": (1.0, 0.9, 1.1), "val": (1.0,), "test": (1.0,), "interferer": (1.0,)}
@@ -51,23 +54,45 @@ def prepare_speech(data: Path, cache: Path, split: str) -> None:
         stem = f"speech-{split}-{speed}"
         if (cache / f"{stem}.json").exists():
             continue
-        pieces: list[NDArray[np.int16]] = []
-        index: list[dict[str, Any]] = []
-        offset = 0
-        for row in track(_rows(data / "speech" / "manifest.csv", split), f"{split} x{speed}"):
-            audio = _read(data / "speech" / row["path"], speed)
-            speaker = row["speaker"] if speed == 1.0 else f"{row['speaker']}@{speed}"
-            index.append({"speaker": speaker, "gender": row["gender"], "offset": offset, "samples": len(audio)})
-            pieces.append(audio)
-            offset += len(audio)
-        np.save(cache / f"{stem}.npy", np.concatenate(pieces))
-        groups = [pieces[i : i + 64] for i in range(0, len(pieces), 64)]
-        embeddings = [embed_many([p.astype(np.float32) / 32768 for p in g]) for g in track(groups, "embeddings")]
+        rows = _rows(data / "speech" / "manifest.csv", split)
+        if not rows and split == "interferer":  # talkers without labels: not every corpus has them
+            continue
+        embeddings: list[NDArray[np.float32]] = []
+        paths = [data / "speech" / row["path"] for row in rows]
+        lengths = _save(cache / f"{stem}.npy", _embedded(paths, speed, f"{split} x{speed}", embeddings))
         np.save(cache / f"{stem}.embeddings.npy", np.concatenate(embeddings))
+        suffix = "" if speed == 1.0 else f"@{speed}"
+        index = [
+            {"speaker": row["speaker"] + suffix, "gender": row["gender"], "offset": end - samples, "samples": samples}
+            for row, samples, end in zip(rows, lengths, itertools.accumulate(lengths), strict=True)
+        ]
         # The index is written last: its presence says that the rest is whole.
         temporary = cache / f"{stem}.tmp"
         temporary.write_text(json.dumps(index))
         temporary.rename(cache / f"{stem}.json")
+
+
+def _embedded(
+    paths: list[Path], speed: float, what: str, embeddings: list[NDArray[np.float32]]
+) -> Iterator[NDArray[np.int16]]:
+    """Decode sounds one after the other; their embeddings are appended a group at a time."""
+    for start in track(range(0, len(paths), GROUP), what):
+        sounds = [_read(path, speed) for path in paths[start : start + GROUP]]
+        embeddings.append(embed_many([sound.astype(np.float32) / 32768 for sound in sounds]))
+        yield from sounds
+
+
+def _save(path: Path, pieces: Iterable[NDArray[np.int16]]) -> list[int]:
+    """Write pieces end to end as one ``.npy``, one in memory at a time: corpora are larger than it. Their lengths."""
+    raw = path.with_suffix(".raw")
+    with raw.open("wb") as file:
+        lengths = [file.write(piece.tobytes()) // piece.itemsize for piece in pieces]
+    with path.open("wb") as target, raw.open("rb") as source:
+        header = {"descr": np.lib.format.dtype_to_descr(np.dtype(np.int16)), "fortran_order": False}
+        np.lib.format.write_array_header_1_0(target, {**header, "shape": (sum(lengths),)})
+        shutil.copyfileobj(source, target, 2**24)
+    raw.unlink()
+    return lengths
 
 
 def prepare_noise(data: Path, cache: Path, split: str) -> None:
@@ -75,12 +100,10 @@ def prepare_noise(data: Path, cache: Path, split: str) -> None:
     stem = f"noise-{split}"
     if (cache / f"{stem}.json").exists():
         return
-    pieces = [
-        _read(data / "noise" / r["path"].removeprefix("noise/"), 1.0)
-        for r in _rows(data / "noise" / "manifest.csv", split)
-    ]
-    np.save(cache / f"{stem}.npy", np.concatenate(pieces))
-    (cache / f"{stem}.json").write_text(json.dumps([len(p) for p in pieces]))
+    rows = _rows(data / "noise" / "manifest.csv", split)
+    paths = [data / "noise" / row["path"].removeprefix("noise/") for row in rows]
+    lengths = _save(cache / f"{stem}.npy", (_read(path, 1.0) for path in track(paths, f"noise {split}")))
+    (cache / f"{stem}.json").write_text(json.dumps(lengths))
 
 
 class CachedSounds:

@@ -5,8 +5,8 @@ The recurrence is ``h[t] = f[t] h[t-1] + (1 - f[t]) c[t]``. Its gate depends on 
 once and only this scan is sequential.
 
 The fused functions compute in float32 and keep activations in the dtype of their input, so that the matrix products
-between them may run in bfloat16. They are used where gradients are wanted; the references serve one step at a time and
-the export.
+between them may run in bfloat16. They are used where gradients are wanted; the references serve one step at a time, the
+export, and other devices than the CPU.
 """
 
 from __future__ import annotations
@@ -70,6 +70,8 @@ def gated_scan(projected: Tensor, initial: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         ``[time, ..., C]``, the gated states, and ``[..., C]``, the last state.
     """
+    if projected.device.type != "cpu":
+        return gated_scan_reference(projected, initial)
     return _GatedScan.apply(projected.contiguous(), initial.contiguous())  # type: ignore[no-any-return, no-untyped-call]
 
 
@@ -105,6 +107,8 @@ def norm_film(x: Tensor, scale: Tensor, shift: Tensor, half: bool = False) -> Te
         shift: ``[batch or 1, channel]``.
         half: return bfloat16.
     """
+    if x.device.type != "cpu":
+        return norm_film_reference(x, scale, shift, half)
     return _NormFilm.apply(x.contiguous(), scale.contiguous(), shift.contiguous(), half)  # type: ignore[no-any-return, no-untyped-call]
 
 
@@ -140,6 +144,8 @@ def mix_bands(projected: Tensor, mixing: Tensor) -> Tensor:
     Returns:
         ``[..., band, C]``.
     """
+    if projected.device.type != "cpu":
+        return mix_bands_reference(projected, mixing)
     return _MixBands.apply(projected.contiguous(), mixing.contiguous())  # type: ignore[no-any-return, no-untyped-call]
 
 
@@ -175,6 +181,8 @@ def apply_filters(spectrum: Tensor, filters: Tensor) -> Tensor:
     Returns:
         ``[time, batch, ear out, re/im, bin]``.
     """
+    if spectrum.device.type != "cpu":
+        return apply_filters_reference(spectrum, filters)
     return _ApplyFilters.apply(spectrum.contiguous(), filters.contiguous())  # type: ignore[no-any-return, no-untyped-call]
 
 

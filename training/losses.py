@@ -40,8 +40,9 @@ def separation_loss(voices: Tensor, talkers: Tensor, mixture: Tensor) -> tuple[T
         ],
         1,
     )  # [batch, voice, talker]
-    orders = torch.tensor(list(itertools.permutations(range(count))))  # the voice of each talker
-    costs = torch.stack([every[:, order, torch.arange(count)].mean(1) for order in orders], 1)
+    talker = torch.arange(count, device=every.device)
+    orders = torch.tensor(list(itertools.permutations(range(count))), device=every.device)  # the voice of each talker
+    costs = torch.stack([every[:, order, talker].mean(1) for order in orders], 1)
     best, index = costs.min(1)
     return best.mean(), orders[index]
 

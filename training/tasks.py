@@ -111,7 +111,7 @@ class ExtractorTask(Task):
         with torch.no_grad():
             match, _ = network.recognise(separated, key, states[1], FUSED)
             truth = TOLD * F.one_hot(voice_of_target(order, number, each), match.shape[-1])
-            match = torch.where(torch.rand(len(truth), 1) < self.preset.told, truth, match)
+            match = torch.where(torch.rand(len(truth), 1, device=truth.device) < self.preset.told, truth, match)
         estimate, _ = network.select(spectrum, separated, match, film, states[2], FUSED, half)
         extraction = negative_snr_db(network.synthesise(estimate, samples), target, mixture).mean()
         self.log("train/extraction", extraction.detach())
@@ -141,10 +141,11 @@ class VoiceTask(Task):
 
     def loss(self, batch: list[Tensor]) -> Tensor:
         scores = self.scores(batch)
-        return F.cross_entropy(scores.flatten(0, 1), torch.arange(scores.shape[1]).repeat(len(scores)))
+        own = torch.arange(scores.shape[1], device=scores.device)
+        return F.cross_entropy(scores.flatten(0, 1), own.repeat(len(scores)))
 
     def validation_step(self, batch: list[Tensor], index: int) -> None:
-        right = (self.scores(batch).argmax(-1) == torch.arange(len(batch[0]))).float()
+        right = (self.scores(batch).argmax(-1) == torch.arange(len(batch[0]), device=self.device)).float()
         self.log("val/recognised", right.mean(), prog_bar=True, sync_dist=True)
         self.log("val/recognised_at_last", right[-1].mean(), prog_bar=True, sync_dist=True)
 
@@ -173,7 +174,7 @@ class RecognitionTask(Task):
         keys, _ = network.voice(levels, states[1], FUSED)
         key, _ = network.conditioner.parts(network.conditioner(embedding))
         scores = network.compare(keys[DECISION_FRAMES::16, :, None], key)
-        present = torch.eye(len(scenes), dtype=torch.bool).repeat_interleave(each, 1)
+        present = torch.eye(len(scenes), dtype=torch.bool, device=scores.device).repeat_interleave(each, 1)
         voice = voice_of_target(order, number, each).expand(len(scenes), -1)
         return scores, torch.where(present, voice, order.shape[1])
 

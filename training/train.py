@@ -177,6 +177,8 @@ def run(
     start: Path | None = None,
     voice: Path | None = None,
     validate_every: int = 500,
+    nodes: int = 1,
+    accelerator: str = "cpu",
 ) -> None:
     """Train, or go on where the run of this name stopped.
 
@@ -186,17 +188,19 @@ def run(
         data: the data kit (heads and rooms).
         cache: what `training.corpus` prepared from it.
         runs: folder of all runs.
-        processes: one-thread processes that average their gradients.
+        processes: on each node, that average their gradients: one thread or one GPU each.
         start: weights to start a new run from.
         voice: weights whose recognition a new extractor starts from.
         validate_every: updates between validations.
+        nodes: machines; Lightning finds the others by the environment (MASTER_ADDR, NODE_RANK, or the cluster's).
+        accelerator: ``cpu`` or ``gpu``.
     """
     task = build(preset, cache)
     if start is not None:
         load_weights(task.network, start)
     if voice is not None:
         load_weights(task.network, voice, RECOGNITION)
-    fit(task, Scenes(preset, data, cache), preset, runs / name, processes, validate_every)
+    fit(task, Scenes(preset, data, cache), preset, runs / name, processes, validate_every, nodes, accelerator)
 
 
 def fit(
@@ -206,6 +210,8 @@ def fit(
     folder: Path,
     processes: int = 1,
     validate_every: int = 500,
+    nodes: int = 1,
+    accelerator: str = "cpu",
 ) -> None:
     """Train in a run's folder, or go on where it stopped; its averaged weights are in ``weights.safetensors`` then."""
     torch.set_num_threads(1)
@@ -213,10 +219,11 @@ def fit(
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "preset.json").write_text(json.dumps(dataclasses.asdict(preset), indent=1))
     trainer = lightning.Trainer(
-        accelerator="cpu",
+        accelerator=accelerator,
         devices=processes,
+        num_nodes=nodes,
         # While only the separation is trained, the rest of the network has no gradient.
-        strategy="ddp_find_unused_parameters_true" if processes > 1 else "auto",
+        strategy="ddp_find_unused_parameters_true" if processes * nodes > 1 else "auto",
         # Lightning counts the steps of every optimiser.
         enable_checkpointing=False,
         max_steps=preset.steps * (2 if preset.muon else 1),

@@ -69,8 +69,8 @@ def evaluate(
 ) -> None:
     """Score a model on scenes of 2 or 3 talkers in noise, with noisy, clean and off-axis enrollment.
 
-    In every fourth scene also with the target absent, and with the target alone. Scenes that are in OUT/scores.csv
-    already are not computed again: an evaluation that was stopped goes on.
+    Also with talkers on the move and, in every fourth scene, with the target absent and alone. Scenes that are in
+    OUT/scores.csv already are not computed again: an evaluation that was stopped goes on.
     """
     try:
         from hearable.evaluation import save_worst
@@ -130,12 +130,13 @@ def _score(evaluator: Evaluator, scenes: int, path: Path, workers: int) -> list[
 
 def tables(summary: dict[str, Any]) -> list[Table]:
     """What is shown: scores by enrollment, of baselines, by group; the special cases; and the worst scenes."""
-    enrollment, baselines = summary["enrollment"], summary["baselines"]
+    enrollment = summary["enrollment"]
     model, split, seed = (summary["settings"][key] for key in ("model", "split", "seed"))
     title = f"{model} on {split}, {summary['scenes']} scenes, seed {seed}"
-    shown = [_condition_table(title, enrollment)]
-    if baselines:
-        shown.append(_condition_table("Without a model, on the same scenes", baselines))
+    shown = [
+        _condition_table(title, enrollment),
+        _condition_table("Beside them, on the same scenes", summary["beside"]),
+    ]
     shown += [_group_table(enrollment["noisy"]["by"]), _special_table(summary), _worst_table(summary["worst"])]
     return shown
 
@@ -177,10 +178,10 @@ def _group_table(groups: dict[str, Any]) -> Table:
 
 
 def _special_table(summary: dict[str, Any]) -> Table:
-    table = _table("Special cases", "", "scenes", "mean (95%)", "median", "as wanted (95%)")
+    table = _table("Special cases", "", "scenes", "mean (95%)", "median", "20 dB (95%)")
     for case, measure, share, label in (
-        ("absent", "leak_db", "kept_quiet", "target absent: output / input, wanted 20 dB down"),
-        ("alone", "si_sdr_db", "untouched", "target alone: SI-SDR, wanted 20 dB"),
+        ("absent", "leak_db", "kept_quiet", "absent: output / input, dB"),
+        ("alone", "si_sdr_db", "untouched", "alone: SI-SDR, dB"),
     ):
         if case in summary:
             result = summary[case]
@@ -193,14 +194,14 @@ def _special_table(summary: dict[str, Any]) -> Table:
             )
     for what, cost in summary["costs"].items():
         scenes = summary["enrollment"]["noisy"]["scenes"]
-        table.add_row(f"{what} enrollment costs, dB", str(scenes), _text(cost, "{:.2f}"), "", "")
+        table.add_row(f"{what}: cost, dB", str(scenes), _text(cost, "{:.2f}"), "", "")
     return table
 
 
 def _worst_table(rows: list[dict[str, Any]]) -> Table:
     """The scenes to look into."""
-    columns = ("scene", "SI-SDRi", "input", "wrong", "talkers", "place", "sex", "apart", "likeness", "azimuth", "clip")
-    table = _table("Worst scenes, noisy enrollment", *columns)
+    columns = ("scene", "gain", "input", "wrong", "n", "place", "sex", "apart", "like", "az", "clip")
+    table = _table("Worst scenes, noisy enrollment: SI-SDRi and input SI-SDR in dB", *columns)
     for row in rows:
         table.add_row(
             str(row["scene"]),
@@ -209,7 +210,7 @@ def _worst_table(rows: list[dict[str, Any]]) -> Table:
             "yes" if row["confused"] else "",
             str(row["talkers"]),
             row["place"],
-            row["sex"],
+            row["sex"][:4],
             "-" if row["nearest_deg"] is None else f"{row['nearest_deg']:.0f}",
             "-" if row["likeness"] is None else f"{row['likeness']:.2f}",
             "-" if row["azimuth_deg"] is None else f"{row['azimuth_deg']:.0f}",

@@ -26,9 +26,7 @@ LATE_HOP_S = 0.05  # between the directions of the later sound
 WIDEST_GAP_DEG = 60.0  # between the azimuths of a set that goes all the way round
 
 
-def moving_image(
-    listener: HrirSet, dry: Audio, azimuth_deg: float, elevation_deg: float, turn_deg_per_s: float
-) -> Audio:
+def moving_image(listener: HrirSet, dry: Audio, azimuth_deg: float, elevation_deg: float, turn_deg_s: float) -> Audio:
     """What the ears hear of a moving source, ``[2, samples - taps + 1]``: the part with all of the responses in it.
 
     Args:
@@ -36,13 +34,13 @@ def moving_image(
         dry: ``[samples]``, from ``taps - 1`` samples before the result begins.
         azimuth_deg: at the beginning of the result.
         elevation_deg: all the time.
-        turn_deg_per_s: how the azimuth changes; + to the left. At the edge of what was measured it turns back.
+        turn_deg_s: how the azimuth changes; + to the left. At the edge of what was measured it stops.
     """
     early, late = _split(listener)
     rate, lead = listener.sample_rate_hz, listener.taps - 1
 
-    def azimuth(time: Values | float) -> Values:
-        return _within(azimuth_deg + turn_deg_per_s * (np.asarray(time, np.float64) - lead) / rate, listener)
+    def azimuth(time: Values) -> Values:
+        return _within(azimuth_deg + turn_deg_s * (time - lead) / rate, listener)
 
     # The ears' responses begin where their set has them: as much later as makes the delay a whole number of samples.
     centre = float(onsets(early.responses)[early.nearest(0.0, 0.0)].mean())
@@ -55,14 +53,15 @@ def moving_image(
     ears = receiver(("binaural",), rate, early)
     begin = lead + LEAD + 1 - int(np.floor(centre))
     samples = len(dry) - lead
-    heard = MovingSource(ears, dry).heard(path)[:, begin : begin + samples]
+    heard: Audio = MovingSource(ears, dry).heard(path)[:, begin : begin + samples]
     if late is None:
         return heard
 
     def response(time: int) -> Audio:
-        return late[listener.nearest(float(azimuth(time)), elevation_deg)]
+        return np.asarray(late[listener.nearest(float(azimuth(np.array(float(time)))), elevation_deg)])
 
-    return heard + crossfaded(dry, round(LATE_HOP_S * rate), response, alike=True)[:, lead : lead + samples]
+    later = crossfaded(dry, round(LATE_HOP_S * rate), response, alike=True)
+    return np.asarray(heard + later[:, lead : lead + samples])
 
 
 @lru_cache(maxsize=64)
@@ -81,9 +80,8 @@ def _split(listener: HrirSet) -> tuple[HrirSet, Audio | None]:
 
 
 def _within(azimuth_deg: Values, listener: HrirSet) -> Values:
-    """Azimuths, turned back at the edges of a set that does not go all the way round."""
+    """Azimuths, stopped at the edges of a set that does not go all the way round."""
     around = np.sort(listener.azimuth_deg.astype(np.float64))
     if np.diff(around, append=around[0] + 360).max() <= WIDEST_GAP_DEG:
         return azimuth_deg
-    low, span = around[0], max(around[-1] - around[0], 1e-6)
-    return np.asarray(low + span - np.abs((azimuth_deg - low) % (2 * span) - span))
+    return np.asarray(np.clip(azimuth_deg, around[0], around[-1]))

@@ -72,17 +72,17 @@ def render(scene: Scene, bank: SoundBank, listeners: Mapping[str, HrirSet]) -> R
     listener = listeners[scene.listener]
     images = np.empty((len(scene.sources), 2, scene.samples), np.float32)
     for image, source in zip(images, scene.sources, strict=True):
-        turn = source.turn_deg_per_s - scene.head_turn_deg_per_s
-        response = listener.responses[listener.nearest(source.azimuth_deg, source.elevation_deg)]
+        turn = source.turn_deg_s - scene.head_turn_deg_s
         needed = scene.samples + listener.taps - 1
         dry = dry_signal(source, bank, needed, scene.reference_db + source.level_db)
         if turn:
             image[:] = moving_image(listener, dry, source.azimuth_deg, source.elevation_deg, turn)
         else:
+            response = listener.responses[listener.nearest(source.azimuth_deg, source.elevation_deg)]
             image[:] = oaconvolve(dry[None], response, mode="valid", axes=-1)
     if scene.microphones is None:
         return RenderedScene(images.sum(0), images)
-    images *= np.float32(10) ** (np.float32(scene.microphones.gain_db)[:, None] / 20)
+    images *= 10 ** (np.array(scene.microphones.gain_db, np.float32)[:, None] / 20)
     return RenderedScene(_recorded(images.sum(0), scene.microphones, scene.seed), images)
 
 

@@ -29,7 +29,7 @@ class Source:
         azimuth_deg: 0 front, +90 left.
         elevation_deg: + up.
         level_db: RMS level of the dry signal, in dB relative to the scene's reference level.
-        turn_deg_per_s: how fast the azimuth, which is that at the scene's beginning, changes; + to the left.
+        turn_deg_s: how fast the azimuth, which is that at the scene's beginning, changes; + to the left.
     """
 
     role: Role
@@ -38,7 +38,7 @@ class Source:
     azimuth_deg: float
     elevation_deg: float
     level_db: float
-    turn_deg_per_s: float = 0.0
+    turn_deg_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Scene:
         listener: name of the impulse response set.
         reference_db: level of 0 dB in ``Source.level_db``, in dB relative to full scale.
         sources: all sources, targets first.
-        head_turn_deg_per_s: how fast the listener's head turns, + to the left: all sources go the other way round it.
+        head_turn_deg_s: how fast the listener's head turns, + to the left: all sources go the other way round it.
         microphones: at the ears; ideal ones for ``None``.
     """
 
@@ -75,7 +75,7 @@ class Scene:
     listener: str
     reference_db: float
     sources: tuple[Source, ...]
-    head_turn_deg_per_s: float = 0.0
+    head_turn_deg_s: float = 0.0
     microphones: Microphones | None = None
 
     def to_dict(self) -> dict[str, Any]:

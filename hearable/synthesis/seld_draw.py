@@ -7,15 +7,18 @@ import zlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
 from hearable.errors import AudioError
 from hearable.synthesis.labels import FRAME_S, Row, Span, label_rows
+from hearable.synthesis.measured_rooms import RoomResponses
+from hearable.synthesis.room_sofa import read_room
 from hearable.synthesis.seld_checks import check_room
-from hearable.synthesis.seld_paths import Places, least_free_distance_m
+from hearable.synthesis.seld_paths import MeasuredPlaces, Places, least_free_distance_m
 from hearable.synthesis.seld_recipe import Fold, Range, SeldRecipe
-from hearable.synthesis.seld_scene import Ambience, Event, SeldScene, ShoeboxRoom
+from hearable.synthesis.seld_scene import Ambience, Event, MeasuredRoom, SeldScene, ShoeboxRoom
 from hearable.synthesis.seld_sounds import SeldSounds, SoundEntry
 
 SHORTEST_S = 0.5  # a layer takes no event of less than this for lack of room
@@ -74,6 +77,11 @@ class SeldDraw:
         """All clips of the dataset."""
         return [ClipId(fold.number, index) for fold in self.recipe.fold for index in range(fold.clips)]
 
+    def name(self, clip: ClipId) -> str:
+        """``fold1_room2_mix003``: rooms take turns."""
+        room = clip.index % len(self.rooms[clip.fold])
+        return f"fold{clip.fold}_room{room + 1}_mix{clip.index + 1:03d}"
+
     def draw(self, clip: ClipId) -> SeldClip:
         """Draw a clip.
 
@@ -81,27 +89,25 @@ class SeldDraw:
             AudioError: a sound cannot be read or is silent.
         """
         rng = np.random.default_rng([self.recipe.seed, clip.fold, clip.index])
-        rooms = self.rooms[clip.fold]
-        number = clip.index % len(rooms)
-        return _Clip(self, rng, clip, number).finish()
+        return _Clip(self, rng, clip).finish()
 
     def entries(self, fold: int, label: str) -> list[SoundEntry]:
         """The sounds of a class in a fold."""
         return self._entries[fold, label]
 
     def _deal(self) -> dict[tuple[int, str], list[SoundEntry]]:
-        """Sounds to folds: all of one origin to one fold, as many origins of a class to each fold."""
-        by_label: dict[str, dict[str, list[SoundEntry]]] = defaultdict(lambda: defaultdict(list))
+        """Sounds to folds: all of one origin (in a split) to one fold, as many sounds of a class to each fold."""
+        by_label: dict[str, dict[tuple[str, str], list[SoundEntry]]] = defaultdict(lambda: defaultdict(list))
         for entry in self.sounds.entries:
-            by_label[entry.label][entry.origin].append(entry)
-        fold_of: dict[str, int] = {}
+            by_label[entry.label][entry.split, entry.origin].append(entry)
+        fold_of: dict[tuple[str, str], int] = {}
         dealt: dict[tuple[int, str], list[SoundEntry]] = defaultdict(list)
         for label, origins in by_label.items():
             rng = np.random.default_rng([self.recipe.seed, zlib.crc32(label.encode())])
             names = list(origins)
             for name in (names[i] for i in rng.permutation(len(names))):
                 entries = origins[name]
-                open_to = [f.number for f in self.recipe.fold if entries[0].split in ("", f.split)]
+                open_to = [f.number for f in self.recipe.fold if name[0] in ("", f.split)]
                 if open_to:
                     fewest = min(open_to, key=lambda number: len(dealt[number, label]))
                     dealt[fold_of.setdefault(name, fewest), label] += entries
@@ -114,22 +120,40 @@ class SeldDraw:
                 )
         return dict(dealt)
 
-    def _rooms(self, fold: Fold) -> list[ShoeboxRoom]:
+    def measured(self) -> dict[str, RoomResponses]:
+        """The measured rooms by name."""
+        rooms = itertools.chain(*self.rooms.values())
+        return {room.name: room for room in rooms if isinstance(room, RoomResponses)}
+
+    def places(self, rng: np.random.Generator, room: ShoeboxRoom | RoomResponses) -> Places | MeasuredPlaces:
+        """What draws places in a room."""
+        events = self.recipe.events
+        limits = (events.elevation_deg.low, events.elevation_deg.high), (events.distance_m.low, events.distance_m.high)
+        return MeasuredPlaces(rng, room, *limits) if isinstance(room, RoomResponses) else Places(rng, room, *limits)
+
+    def _rooms(self, fold: Fold) -> list[ShoeboxRoom | RoomResponses]:
         rules = self.recipe.rooms
-        rooms = [room.shoebox for room in self.recipe.room if room.fold == fold.number]
+        rooms: list[ShoeboxRoom | RoomResponses] = []
+        for room in (room for room in self.recipe.room if room.fold == fold.number):
+            files = {kind: Path(file) for kind, file in room.responses.items()}
+            name = f"fold{fold.number}_room{len(rooms) + 1}"
+            rooms.append(room.shoebox or read_room(name, files, self.recipe.rate))
         rng = np.random.default_rng([self.recipe.seed, fold.number, zlib.crc32(b"rooms")])
         for _ in range(fold.rooms):
             length, width, height = (float(side) for side in rng.uniform(rules.smallest_m, rules.largest_m))
             x, y = rng.uniform(*MIDDLE, 2)
             array = (float(x * length), float(y * width), _between(rng, rules.array_height_m))
             rooms.append(ShoeboxRoom((length, width, height), _between(rng, rules.rt60_s), array))
-        for number, room in enumerate(rooms, 1):
-            self._check(f"fold {fold.number}, room {number}", room)
+        for number, placed in enumerate(rooms, 1):
+            self._check(f"fold {fold.number}, room {number}", placed)
         return rooms
 
-    def _check(self, name: str, room: ShoeboxRoom) -> None:
+    def _check(self, name: str, room: ShoeboxRoom | RoomResponses) -> None:
         events = self.recipe.events
         try:
+            if isinstance(room, RoomResponses):
+                self.places(np.random.default_rng(0), room)
+                return
             check_room(room)
         except ValueError as problem:
             raise AudioError(f"{name}: {problem}") from problem
@@ -146,17 +170,12 @@ class SeldDraw:
 class _Clip:
     """One clip being drawn: the order of the calls decides what comes out."""
 
-    def __init__(self, draw: SeldDraw, rng: np.random.Generator, clip: ClipId, room: int):
+    def __init__(self, draw: SeldDraw, rng: np.random.Generator, clip: ClipId):
         self.draw, self.rng, self.clip = draw, rng, clip
         self.recipe, self.sounds = draw.recipe, draw.sounds
-        self.room_number, self.room = room, draw.rooms[clip.fold][room]
-        rules = self.recipe.events
-        self.places = Places(
-            rng,
-            self.room,
-            (rules.elevation_deg.low, rules.elevation_deg.high),
-            (rules.distance_m.low, rules.distance_m.high),
-        )
+        rooms = draw.rooms[clip.fold]
+        self.room = rooms[clip.index % len(rooms)]
+        self.places = draw.places(rng, self.room)
         self.frame = self.recipe.rate // 10
 
     def finish(self) -> SeldClip:
@@ -169,14 +188,18 @@ class _Clip:
             rate=recipe.rate,
             samples=round(recipe.clip_s * recipe.rate),
             seed=int(self.rng.integers(2**32)),
-            room=self.room if recipe.rooms.reverberant else None,
+            room=self._room(),
             events=events,
             ambience=self.ambience(),
             formats=recipe.formats,
         )
         active = tuple(tuple(self.sounds.spans(event.sound)) for event in events)
-        name = f"fold{self.clip.fold}_room{self.room_number + 1}_mix{self.clip.index + 1:03d}"
-        return SeldClip(name, scene, active)
+        return SeldClip(self.draw.name(self.clip), scene, active)
+
+    def _room(self) -> ShoeboxRoom | MeasuredRoom | None:
+        if isinstance(self.room, RoomResponses):
+            return MeasuredRoom(self.room.name)
+        return self.room if self.recipe.rooms.reverberant else None
 
     def layer(self, labels: Sequence[str], role: str) -> list[Event]:
         """Events one after the other, with gaps, on the grid of the frames."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from hearable.synthesis.directions import unit_vectors
+from hearable.synthesis.directions import angle_between_deg, unit_vectors
+from hearable.synthesis.measured_rooms import RoomResponses
 from hearable.synthesis.seld_checks import WALL_M
 from hearable.synthesis.seld_scene import ShoeboxRoom, Waypoint
 
@@ -90,6 +91,60 @@ class Places:
         if np.abs(angle).max() > 80 or np.any(distance > free_distance_m(self.room, azimuth, elevations)):
             return ()
         return _waypoints(begin_s, end_s, azimuth, elevations, distance)
+
+
+class MeasuredPlaces:
+    """Draws places and paths among the positions at which a room was measured.
+
+    Args:
+        rng: what is drawn from.
+        room: where.
+        elevation_deg: lowest and highest.
+        distance_m: nearest and farthest.
+
+    Raises:
+        ValueError: no position is within these.
+    """
+
+    def __init__(
+        self,
+        rng: np.random.Generator,
+        room: RoomResponses,
+        elevation_deg: tuple[float, float],
+        distance_m: tuple[float, float],
+    ):
+        self.rng, self.room = rng, room
+        inside = (room.elevation_deg >= elevation_deg[0]) & (room.elevation_deg <= elevation_deg[1])
+        inside &= (room.distance_m >= distance_m[0]) & (room.distance_m <= distance_m[1])
+        self.allowed = np.flatnonzero(inside)
+        if not len(self.allowed):
+            raise ValueError(
+                f"expected positions between elevations {elevation_deg[0]:g} and {elevation_deg[1]:g} at "
+                f"{distance_m[0]:g} to {distance_m[1]:g} m, found {len(room.distance_m)} others"
+            )
+
+    def place(self) -> tuple[Waypoint, ...]:
+        """One of the positions."""
+        return (self._waypoint(0.0, int(self.rng.choice(self.allowed))),)
+
+    def path(self, begin_s: float, end_s: float, speed_deg_s: float) -> tuple[Waypoint, ...]:
+        """Around the array from position to position, or one position where they are too far apart for that."""
+        for _ in range(TRIES):
+            start = self._waypoint(begin_s, int(self.rng.choice(self.allowed)))
+            turn = speed_deg_s * (end_s - begin_s) / np.cos(np.radians(start.elevation_deg))
+            azimuth = start.azimuth_deg + self.rng.choice([-1, 1]) * np.arange(0, turn + STEP_DEG, STEP_DEG)
+            passed = [self.room.nearest(float(a), start.elevation_deg, start.distance_m) for a in azimuth]
+            wanted = unit_vectors(azimuth, np.full_like(azimuth, start.elevation_deg))
+            found = unit_vectors(self.room.azimuth_deg[passed], self.room.elevation_deg[passed])
+            if np.isin(passed, self.allowed).all() and angle_between_deg(wanted, found).max() <= STEP_DEG:
+                times = np.linspace(begin_s, end_s, len(azimuth))
+                return tuple(self._waypoint(float(time), index) for time, index in zip(times, passed, strict=True))
+        return self.place()
+
+    def _waypoint(self, time_s: float, index: int) -> Waypoint:
+        room = self.room
+        place = (float(v[index]) for v in (room.azimuth_deg, room.elevation_deg, room.distance_m))
+        return Waypoint(time_s, *place)
 
 
 def _waypoints(

@@ -49,6 +49,7 @@ class Sounds(_Table, frozen=True):
     folder: str = ""
     per_class: Annotated[int, Meta(ge=1, le=100_000)] = 40
     labels: dict[str, str] = {}
+    columns: dict[str, str] = {}
 
     def __post_init__(self) -> None:
         known = (BUILT_IN_LAYOUT, *LAYOUTS)
@@ -56,6 +57,10 @@ class Sounds(_Table, frozen=True):
             raise ValueError(f"expected a layout among {', '.join(known)}, found {self.layout!r}")
         if (self.layout == BUILT_IN_LAYOUT) == bool(self.folder):
             raise ValueError(f"expected a folder for every layout but {BUILT_IN_LAYOUT!r}, found {self.folder!r}")
+        if not set(self.columns) <= {"path", "class", "split", "origin"}:
+            raise ValueError(f"expected columns path, class, split or origin, found {', '.join(self.columns)}")
+        if self.columns and self.layout != "manifest":
+            raise ValueError(f"expected columns with the layout 'manifest' only, found them with {self.layout!r}")
 
 
 class Fold(_Table, frozen=True):
@@ -75,16 +80,29 @@ class Fold(_Table, frozen=True):
 
 
 class Room(_Table, frozen=True):
-    """A room with flat walls, as `ShoeboxRoom`, for one fold."""
+    """A room for one fold: flat walls, as `ShoeboxRoom`, or measured.
+
+    Attributes:
+        fold: its number.
+        responses: for each format of the recipe a SOFA file; then there is nothing else to say.
+    """
 
     fold: Count
-    size_m: Triple
-    rt60_s: Positive
-    array_m: Triple
+    size_m: Triple | None = None
+    rt60_s: Positive | None = None
+    array_m: Triple | None = None
+    responses: dict[Format, str] = {}
+
+    def __post_init__(self) -> None:
+        walls = (self.size_m, self.rt60_s, self.array_m)
+        if not all(walls) if not self.responses else any(walls):
+            raise ValueError("expected size_m, rt60_s and array_m, or responses and none of these")
 
     @property
-    def shoebox(self) -> ShoeboxRoom:
-        """The room as scenes have it."""
+    def shoebox(self) -> ShoeboxRoom | None:
+        """The room as scenes have it, unless it is measured."""
+        if self.size_m is None or self.rt60_s is None or self.array_m is None:
+            return None
         return ShoeboxRoom(self.size_m, self.rt60_s, self.array_m)
 
 
@@ -213,6 +231,9 @@ class SeldRecipe(_Table, frozen=True):
         for fold in self.fold:
             if fold.clips and not fold.rooms and fold.number not in {room.fold for room in self.room}:
                 raise ValueError(f"fold {fold.number}: expected a room, found none")
+        for room in self.room:
+            if room.responses and set(room.responses) != set(self.formats):
+                raise ValueError(f"expected responses of {', '.join(self.formats)}, found {', '.join(room.responses)}")
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -224,7 +245,7 @@ class SeldRecipe(_Table, frozen=True):
     @property
     def sources(self) -> list[SoundSource]:
         """Where sounds come from."""
-        return [SoundSource(s.layout, s.folder, s.per_class, s.labels) for s in self.sounds]
+        return [SoundSource(s.layout, s.folder, s.per_class, s.labels, s.columns) for s in self.sounds]
 
 
 def read_recipe(path: Path) -> SeldRecipe:
@@ -237,15 +258,19 @@ def read_recipe(path: Path) -> SeldRecipe:
         data = tomllib.loads(path.read_text("utf-8"))
         recipe = msgspec.convert(data, SeldRecipe)
         for room in recipe.room:
-            check_room(room.shoebox)
+            if room.shoebox is not None:
+                check_room(room.shoebox)
     except OSError as problem:
         raise AudioError(f"{path}: cannot read: {problem.strerror or problem}") from problem
     except ValueError as problem:  # also what msgspec and tomllib raise
         raise AudioError(f"{path}: {problem}") from problem
-    sounds = tuple(
-        msgspec.structs.replace(
-            s, folder=str((path.parent / Path(s.folder).expanduser()).resolve()) if s.folder else ""
-        )
-        for s in recipe.sounds
+
+    def located(name: str) -> str:
+        return str((path.parent / Path(name).expanduser()).resolve())
+
+    sounds = tuple(msgspec.structs.replace(s, folder=located(s.folder)) if s.folder else s for s in recipe.sounds)
+    rooms = tuple(
+        msgspec.structs.replace(r, responses={kind: located(file) for kind, file in r.responses.items()})
+        for r in recipe.room
     )
-    return msgspec.structs.replace(recipe, sounds=sounds)
+    return msgspec.structs.replace(recipe, sounds=sounds, room=rooms)

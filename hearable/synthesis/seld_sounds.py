@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -52,12 +53,14 @@ class SoundSource:
         folder: where the sounds are; nothing for ``built-in``.
         per_class: how many sounds of each class are made, for ``built-in``.
         labels: our class for each of the folder's words, besides those that the layout knows.
+        columns: of a manifest, see `find_sounds`.
     """
 
     layout: str = BUILT_IN_LAYOUT
     folder: str = ""
     per_class: int = 40
     labels: Mapping[str, str] | None = None
+    columns: Mapping[str, str] | None = None
 
 
 class SeldSounds:
@@ -82,6 +85,7 @@ class SeldSounds:
         self._files: dict[str, Path] = {}
         self._kept: OrderedDict[str, tuple[NDArray[np.float32], list[Span]]] = OrderedDict()
         self._kept_samples = 0
+        self._lock = threading.Lock()  # a Dask worker may run several threads
         wanted = set(labels)
         for source in sources:
             self._add(source, wanted)
@@ -96,7 +100,7 @@ class SeldSounds:
                 self.entries += [SoundEntry(name, label, name, "") for name in names]
             return
         folder = Path(source.folder)
-        for found in find_sounds(folder, source.layout, source.labels or {}):
+        for found in find_sounds(folder, source.layout, source.labels or {}, source.columns):
             if found.label in wanted:
                 name = f"{folder.name}/{found.path.relative_to(folder).as_posix()}"
                 if name in self._files:
@@ -122,15 +126,18 @@ class SeldSounds:
         return self._get(sound)[1]
 
     def _get(self, name: str) -> tuple[NDArray[np.float32], list[Span]]:
-        if name in self._kept:
-            self._kept.move_to_end(name)
+        with self._lock:
+            if name in self._kept:
+                self._kept.move_to_end(name)
+            else:
+                self._keep(name, self._make(name))
             return self._kept[name]
-        sound = self._make(name)
+
+    def _keep(self, name: str, sound: tuple[NDArray[np.float32], list[Span]]) -> None:
         self._kept[name] = sound
         self._kept_samples += len(sound[0])
         while self._kept_samples > KEPT_SECONDS * self.rate and len(self._kept) > 1:
             self._kept_samples -= len(self._kept.popitem(last=False)[1][0])
-        return sound
 
     def _make(self, name: str) -> tuple[NDArray[np.float32], list[Span]]:
         if name in self._files:

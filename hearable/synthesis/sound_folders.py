@@ -6,7 +6,7 @@ layout         what it is
 ``folders``    ``<class>/**/<sound>``, as NIGENS: a class is a folder; ``<sound>.txt`` beside a sound, with an
                onset and an offset in seconds in each line, says when it sounds
 ``manifest``   ``manifest.csv`` with columns ``path`` (from the folder or from its parent), ``class`` and, if known,
-               ``split`` (train, val, test) and ``origin`` (the recording that it was cut from)
+               ``split`` (train, val, test) and ``origin`` (the recording that it was cut from, or who speaks)
 ``esc``        ESC-50 and ESC-10: ``meta/esc50.csv`` and ``audio/``
 ``fsd50k``     FSD50K: ``FSD50K.ground_truth/{dev,eval}.csv`` and ``FSD50K.{dev,eval}_audio/``
 =============  ========================================================================================
@@ -85,13 +85,16 @@ FSD50K = {
 }
 
 
-def find_sounds(folder: Path, layout: str, labels: Mapping[str, str]) -> list[FoundSound]:
+def find_sounds(
+    folder: Path, layout: str, labels: Mapping[str, str], columns: Mapping[str, str] | None = None
+) -> list[FoundSound]:
     """The sounds of a folder that belong to a class, labelled with our classes, in the order of their paths.
 
     Args:
         folder: where they are.
         layout: one of `LAYOUTS`.
         labels: our class for each of the folder's words, besides those that the layout knows.
+        columns: the names of a manifest's columns where they are not ``path``, ``class``, ``split`` and ``origin``.
 
     Raises:
         AudioError: no such folder, or not of this layout.
@@ -100,7 +103,8 @@ def find_sounds(folder: Path, layout: str, labels: Mapping[str, str]) -> list[Fo
         raise AudioError(f"{folder}: no such folder of sounds")
     find, known = LAYOUTS[layout]
     ours = {**known, **labels}
-    found = [FoundSound(s.path, ours.get(s.label, s.label), s.origin, s.split) for s in find(folder)]
+    sounds = _manifest(folder, columns) if columns else find(folder)
+    found = [FoundSound(s.path, ours.get(s.label, s.label), s.origin, s.split) for s in sounds]
     if not found:
         raise AudioError(f"{folder}: expected sounds in the layout {layout!r}, found none")
     return sorted(found, key=lambda s: s.path.as_posix())
@@ -113,13 +117,14 @@ def _by_folder(folder: Path) -> Iterator[FoundSound]:
             yield FoundSound(path, inner.parts[0], inner.as_posix())
 
 
-def _manifest(folder: Path) -> Iterator[FoundSound]:
-    for row in _rows(folder / "manifest.csv", ("path", "class")):
-        path = folder / row["path"]
-        path = path if path.is_file() else folder.parent / row["path"]
+def _manifest(folder: Path, columns: Mapping[str, str] | None = None) -> Iterator[FoundSound]:
+    path_, label, split, origin = ((columns or {}).get(key, key) for key in ("path", "class", "split", "origin"))
+    for row in _rows(folder / "manifest.csv", (path_, label)):
+        path = folder / row[path_]
+        path = path if path.is_file() else folder.parent / row[path_]
         if not path.resolve().is_relative_to(folder.resolve()):
-            raise AudioError(f"{folder / 'manifest.csv'}: expected paths inside {folder}, found {row['path']!r}")
-        yield FoundSound(path, row["class"], row.get("origin") or row["path"], row.get("split") or "")
+            raise AudioError(f"{folder / 'manifest.csv'}: expected paths inside {folder}, found {row[path_]!r}")
+        yield FoundSound(path, row[label], row.get(origin) or row[path_], row.get(split) or "")
 
 
 def _esc(folder: Path) -> Iterator[FoundSound]:

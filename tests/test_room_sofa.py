@@ -1,0 +1,96 @@
+"""Measured rooms from SOFA files, in a recipe."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hearable.errors import AudioError
+from hearable.synthesis.arrays import foa_gains
+from hearable.synthesis.directions import angle_between_deg, unit_vectors
+from hearable.synthesis.render_seld import render_seld
+from hearable.synthesis.room_sofa import read_room
+from hearable.synthesis.seld_draw import ClipId, SeldDraw
+from hearable.synthesis.seld_recipe import read_recipe
+from hearable.synthesis.trajectories import along
+
+sofar = pytest.importorskip("sofar", reason="pip install 'hearable[synthesis]'")
+RATE = 24000
+AZIMUTH = np.arange(-180.0, 180.0, 2.0)
+RECIPE = """
+name = "measured"
+classes = ["alarm"]
+clip_s = 6.0
+formats = ["foa"]
+events = { layers = 1, interferer_layers = 0, sounding_s = 5.0, DISTANCE }
+motion = { share = { alarm = 1.0 }, speeds_deg_s = [10.0] }
+sounds = [{ per_class = 3 }]
+fold = [{ number = 1, clips = 1 }]
+room = [{ fold = 1, responses = { foa = "room.sofa" } }]
+"""
+
+
+def write_room(path: Path, rate: int = 48000, channels: int = 4) -> None:
+    """A circle of positions 2 m away, without reverberation, at a level of its own."""
+    sofa = sofar.Sofa("GeneralFIR")
+    directions = unit_vectors(AZIMUTH, np.zeros_like(AZIMUTH))
+    sofa.Data_IR = np.zeros((len(AZIMUTH), channels, 200))
+    sofa.Data_IR[:, :, 60] = 7.0 * foa_gains(directions)[:, :channels]
+    sofa.Data_SamplingRate, sofa.Data_Delay = rate, np.zeros((1, channels))
+    sofa.ReceiverPosition = np.zeros((channels, 3))
+    sofa.SourcePosition_Type, sofa.SourcePosition_Units = "cartesian", "metre"
+    sofa.SourcePosition = 2.0 * directions + 1.0
+    sofa.ListenerPosition = [[1.0, 1.0, 1.0]]
+    sofar.write_sofa(str(path), sofa)
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    write_room(tmp_path / "room.sofa")
+    (tmp_path / "recipe.toml").write_text(RECIPE.replace("DISTANCE", "distance_m = [1.0, 4.0]"))
+    return tmp_path
+
+
+def test_positions_rate_and_level(folder):
+    room = read_room("a", {"foa": folder / "room.sofa"}, RATE)
+    np.testing.assert_allclose(room.distance_m, 2.0)
+    np.testing.assert_allclose((room.azimuth_deg + 180) % 360, AZIMUTH + 180, atol=1e-6)
+    assert room.responses["foa"].shape == (len(AZIMUTH), 4, 100)
+    np.testing.assert_allclose(np.sum(room.responses["foa"][:, 0] ** 2, axis=1), 0.25, rtol=0.02)  # 1 / distance^2
+
+
+def test_a_recipe_places_sources_at_measured_positions_and_labels_them_so(folder):
+    draw = SeldDraw(read_recipe(folder / "recipe.toml"))
+    clip = draw.draw(ClipId(1, 0))
+    moving = [event for event in clip.scene.events if len(event.path) > 1]
+    assert moving
+    for waypoint in (w for event in clip.scene.events for w in event.path):
+        assert np.abs(AZIMUTH - waypoint.azimuth_deg).min() < 1e-6 and waypoint.distance_m == pytest.approx(2.0)
+    mix = render_seld(clip.scene, draw.sounds, draw.measured()).stems["foa"].mix().astype(np.float64)
+    event = moving[0]
+    for time_s in np.arange(event.start / RATE + 0.5, (event.start + event.samples) / RATE - 0.5, 0.5):
+        part = mix[:, round((time_s - 0.05) * RATE) : round((time_s + 0.05) * RATE)]
+        if np.mean(part[0] ** 2) > 1e-8:
+            heard = np.array([part[0] @ part[n] for n in (3, 1, 2)])
+            azimuth, elevation, _ = along(event.path, time_s)
+            truth = unit_vectors(float(azimuth), float(elevation))
+            assert angle_between_deg(heard / np.linalg.norm(heard), truth) < 3
+
+
+def test_files_that_will_not_do(folder):
+    def refused(message: str, **files: Path) -> None:
+        with pytest.raises(AudioError, match=message):
+            read_room("a", files, RATE)
+
+    refused("none.sofa: no such file", foa=folder / "none.sofa")
+    refused("expected responses of 2 channels", binaural=folder / "room.sofa")
+    (folder / "text.sofa").write_text("no sofa")
+    refused("text.sofa: expected a SOFA file", foa=folder / "text.sofa")
+    (folder / "recipe.toml").write_text(RECIPE.replace("DISTANCE", "distance_m = [3.0, 4.0]"))
+    with pytest.raises(AudioError, match="room 1: expected positions between"):
+        SeldDraw(read_recipe(folder / "recipe.toml"))
+    (folder / "recipe.toml").write_text(RECIPE.replace("DISTANCE", "gap_s = 1").replace('"foa"]', '"foa", "mic"]'))
+    with pytest.raises(AudioError, match="expected responses of foa, mic, found foa"):
+        read_recipe(folder / "recipe.toml")
