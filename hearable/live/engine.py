@@ -19,9 +19,9 @@ from hearable.live.realtime import prepare_thread
 from hearable.live.replay import Replay
 from hearable.live.stream import ChunkProcessor, Counts, LiveStream, StreamMeters
 
-LOST_S = 2.0  # no call for that long: the device is gone
+LOST_S = 1.0  # no call for that long: the device is gone
 RETRY_S = 1.0
-STUCK_S = 6.0  # opening and closing take less; PortAudio may never return when a sound server has died
+STUCK_S = 4.0  # opening and closing take less; PortAudio may never return when a sound server has died
 BLOCK_S = 0.008
 NO_DEVICE = "none"
 
