@@ -12,9 +12,9 @@ pytest.importorskip("lightning")
 pytestmark = pytest.mark.skipif(not (shutil.which("g++") and shutil.which("ninja")), reason="needs g++ and ninja")
 
 import msgspec  # noqa: E402
-from hearable.synthesis.render_seld import render_seld  # noqa: E402
 
 from hearable.errors import LabelError  # noqa: E402
+from hearable.synthesis.render_seld import render_seld  # noqa: E402
 from hearable.synthesis.seld_draw import SeldDraw  # noqa: E402
 from hearable.synthesis.seld_recipe import SeldRecipe  # noqa: E402
 from training.presets import SeldPreset  # noqa: E402

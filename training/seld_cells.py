@@ -13,11 +13,11 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
-from hearable.synthesis.render_seld import Audio, Stems, render_seld
 from threadpoolctl import threadpool_limits
 
 from hearable.seld.events import Events
 from hearable.seld.features import Features, Format, features
+from hearable.synthesis.render_seld import Audio, Stems, render_seld
 from hearable.synthesis.seld_draw import ClipId, SeldClip, SeldDraw
 from hearable.synthesis.seld_recipe import SeldRecipe
 from training.seld_data import Store

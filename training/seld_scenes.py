@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator
 
-from hearable.synthesis.render_seld import render_seld
 from torch.utils.data import IterableDataset, get_worker_info
 
 from hearable.errors import LabelError
 from hearable.seld.events import FRAMES_PER_SECOND, Events
 from hearable.seld.features import Features, Format, features
+from hearable.synthesis.render_seld import render_seld
 from hearable.synthesis.seld_draw import ClipId, SeldDraw
 from hearable.synthesis.seld_recipe import SeldRecipe
 from training.seld_data import Example, Shape
