@@ -1,6 +1,6 @@
 """Checks a made dataset from what is on the disk: every file, the label grid, and what can be heard.
 
-Directions are judged in frames in which a single source sounds; a dataset that has none is not judged by ear.
+Directions are judged in frames in which a single source sounds, clearly; a dataset that has none is not judged by ear.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from hearable.synthesis.seld_scene import Format, SeldScene
 from hearable.synthesis.verify_clip import ClipFindings, check_clip, read_wav
 
 LEAST_FRAMES = 20  # to judge a dataset by
-LEAST_CLIP_FRAMES = 10  # to judge a clip by
+LEAST_CLIP_FRAMES = 15  # to judge a clip by
 LEAST_BLOCKS = 100  # of ambience
 BOUNDS = {"foa": 15.0, "mic": 15.0, "binaural": 100.0}  # median error: degrees, microseconds for ITD
 CLIP_BOUNDS = {"foa": 40.0, "mic": 40.0, "binaural": 300.0}  # of one clip
