@@ -1,6 +1,6 @@
 """What a device is given: a model in several formats, each measured, in one table that recommends one.
 
-out/<name>.onnx              the model as it is, and its conditioner; <name>.md, the card with the table
+out/<name>.onnx              the model as it is, and its conditioner; <name>.variants.md, the card with the table
 out/<name>-int8-....onnx     8-bit variants, shipped where they are smaller and lose at most 0.2 dB
 out/<name>.ort               ORT format, and <name>.operators.config for a reduced build of onnxruntime
 out/<name>.h, hb_nn.h, <name>-half.c ...   C of the model at half precision (`export.emit_c`)
@@ -181,7 +181,7 @@ def recommended(variants: list[Variant]) -> Variant:
 
 
 def write_table(variants: list[Variant], spec: ModelSpec, folder: Path) -> Path:
-    """Write the card ``<name>.md`` and print it."""
+    """Write the card ``<name>.variants.md`` and print it."""
     best = recommended(variants)
     lines = [
         f"# {spec.name}: variants",
@@ -199,7 +199,7 @@ def write_table(variants: list[Variant], spec: ModelSpec, folder: Path) -> Path:
             "recommended" if v is best else "" if v.shipped else f"not shipped: larger, or loses over {LOSS_DB} dB"
         )
         lines.append(f"| {v.name} | {v.size / 1000:.0f} | {v.mean_ms:.2f} | {v.p99_ms:.2f} | {score} | {verdict} |")
-    card, text = folder / f"{spec.name}.md", "\n".join([*lines, "", "Weights: CC BY 4.0.", ""])
+    card, text = folder / f"{spec.name}.variants.md", "\n".join([*lines, "", "Weights: CC BY 4.0.", ""])
     temporary = card.with_suffix(".tmp")
     temporary.write_text(text)
     temporary.replace(card)

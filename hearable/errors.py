@@ -11,7 +11,8 @@
     ├── ProfileError        a profile that cannot be read or written
     │   └── ProfileMismatch a profile of another embedding space
     ├── EnrollmentError     a clip that nobody can be enrolled from
-    └── LabelError          labels of sound events that cannot be read, written or scored
+    ├── LabelError          labels of sound events that cannot be read, written or scored
+    └── LinkError           a port that cannot be opened, or is gone
 
 Each message is one line: what was expected, what was found, and the mend. A wrong argument in the caller's code (a
 negative size, two options that exclude each other) is a ``ValueError``.
@@ -58,3 +59,7 @@ class EnrollmentError(HearableError):
 
 class LabelError(HearableError):
     """Labels of sound events that cannot be read, written or scored."""
+
+
+class LinkError(HearableError):
+    """A port to a device that cannot be opened, or is gone."""

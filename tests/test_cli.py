@@ -352,7 +352,7 @@ class TestProcess:
         code += f"from hearable.cli import app\napp(['evaluate', '--data', {str(tmp_path)!r}])"
         run = python(code, cwd=tmp_path)
         _, error = run.communicate(timeout=60)
-        assert run.returncode == 1 and error.startswith("error: ") and "pip install 'hearable[synthesis]'" in error
+        assert run.returncode == 1 and error.startswith("error: ") and "pip install 'hearable[evaluate]'" in error
         assert not list(tmp_path.iterdir())
 
     @pytest.mark.skipif(sys.platform == "win32", reason="no termination signal to handle")

@@ -156,6 +156,14 @@ def test_nan_from_the_microphone_is_silence_and_counted(live, noise):
     assert live.meters().bad_samples == 101
 
 
+def test_silence_stays_silence_and_sound_comes_after_it(live, noise):
+    live.select("anna")
+    assert not np.any(run(live, np.zeros((2, 16000), np.float32)))
+    meters = live.meters()
+    assert not meters.target_active and max(meters.in_db) <= -120
+    assert np.std(run(live, noise)[:, 4000:]) / np.std(noise) == pytest.approx(toymodel.gain(1), rel=0.05)
+
+
 def test_nothing_is_louder_than_the_input_or_full_scale(toy, noise, monkeypatch):
     live = LiveProcessor(toy, {"loud": toymodel.profile(7)})
     live.select("loud")

@@ -76,6 +76,7 @@ def test_the_install_brings_no_torch(dist):
         "typer",
         "rich",
         "platformdirs",
+        "textual",
         "cobs",
         "pyserial",
     }

@@ -24,6 +24,7 @@ NAMES = {
     "EnrollmentQuality",
     "HearableError",
     "LabelError",
+    "LinkError",
     "Model",
     "ModelAltered",
     "ModelError",

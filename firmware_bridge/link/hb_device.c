@@ -69,6 +69,8 @@ static void take(hb_device *device, size_t length) {
         int32_t slack = (int32_t)(message->as.audio.clock - device->jitter.next);
         device->slack_samples = slack < device->slack_samples ? slack : device->slack_samples;
         hb_jitter_put(&device->jitter, &message->as.audio);
+    } else if (known && message->type == HB_COPY_OUT) {
+        hb_jitter_put_copy(&device->jitter, &message->as.copy);
     } else if (known && message->type == HB_HOST_STATUS) {
         device->host = message->as.host_status;
     }
@@ -94,12 +96,14 @@ static uint8_t *send_audio(hb_device *device, const int16_t *samples, uint8_t *o
     hb_audio *audio = &device->message.as.audio;
     audio->clock = device->clock;
     memcpy(audio->samples, samples, sizeof audio->samples);
-    audio->has_copy = device->hello.flags & HB_FLAG_COPIES;
-    if (audio->has_copy) {
-        hb_copy_pack(&audio->copy, device->before);
-    }
-    memcpy(device->before, samples, sizeof device->before);
     return send(device, HB_AUDIO_IN, out);
+}
+
+static uint8_t *send_copy(hb_device *device, uint8_t *out) {
+    hb_copy *copy = &device->message.as.copy;
+    copy->clock = device->clock - HB_CHUNK_SAMPLES;
+    hb_copy_pack(copy, device->before);
+    return send(device, HB_COPY_IN, out);
 }
 
 static uint8_t *send_controls(hb_device *device, uint8_t *out) {
@@ -136,15 +140,17 @@ size_t hb_device_chunk(hb_device *device, int16_t samples[HB_CHUNK_VALUES], uint
     }
     if (device->welcome) {
         end = send_audio(device, samples, end);
+        end = device->hello.flags & HB_FLAG_COPIES ? send_copy(device, end) : end;
         end = controls_due(device, chunk) ? send_controls(device, end) : end;
         end = chunk % STATUS_EVERY == 0 ? send_status(device, end) : end;
+    } else if (chunk % HELLO_EVERY == 0) {
+        device->message.as.hello = device->hello;
+        end = send(device, HB_HELLO, end);
+    }
+    memcpy(device->before, samples, sizeof device->before);
+    if (device->welcome) {
         hb_jitter_take(&device->jitter, samples);
     } else {
-        if (chunk % HELLO_EVERY == 0) {
-            device->message.as.hello = device->hello;
-            end = send(device, HB_HELLO, end);
-        }
-        memcpy(device->before, samples, sizeof device->before);
         hb_jitter_pass(&device->jitter, samples);
     }
     device->clock += HB_CHUNK_SAMPLES;

@@ -6,8 +6,8 @@
 #include "hb_frame.h"
 #include "hb_jitter.h"
 
-/* What a chunk may give to send: a chunk's frame, the controls, the status; or a hello. */
-#define HB_DEVICE_OUT (HB_FRAME_SIZE(HB_LONGEST_BODY) + 2u * HB_FRAME_SIZE(32u))
+/* What a chunk may give to send: the chunk, a copy of the one before, the controls, the status; or a hello. */
+#define HB_DEVICE_OUT (HB_FRAME_SIZE(HB_LONGEST_BODY) + HB_FRAME_SIZE(265u) + 2u * HB_FRAME_SIZE(32u))
 
 typedef struct {
     hb_hello hello;
@@ -30,7 +30,7 @@ typedef struct {
     uint8_t body[HB_LONGEST_BODY];
 } hb_device;
 
-/* `slots`: the caller's, for the longest delay that the device grants: 8 are 7 chunks, 56 ms. `copies`: send and ask for
+/* `slots`: the caller's, for the longest delay that the device grants: 16 are 15 chunks, 120 ms. `copies`: send and ask for
  * copies. `model`: HB_MODEL_BYTES, or NULL for any.
  * Returns false and leaves `device` undefined unless `count` is a power of two. */
 bool hb_device_init(hb_device *device, hb_slot *slots, uint32_t count, bool copies, const uint8_t *model);

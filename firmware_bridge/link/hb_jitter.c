@@ -39,9 +39,12 @@ void hb_jitter_put(hb_jitter *jitter, const hb_audio *audio) {
         memcpy(slot->samples, audio->samples, sizeof slot->samples);
         slot->kind = HB_SENT;
     }
-    slot = audio->has_copy ? wanted(jitter, audio->clock - HB_CHUNK_SAMPLES, HB_COPIED) : NULL;
+}
+
+void hb_jitter_put_copy(hb_jitter *jitter, const hb_copy *copy) {
+    hb_slot *slot = wanted(jitter, copy->clock, HB_COPIED);
     if (slot) {
-        hb_copy_unpack(slot->samples, &audio->copy);
+        hb_copy_unpack(slot->samples, copy);
         slot->kind = HB_COPIED;
     }
 }

@@ -24,9 +24,9 @@ typedef struct {
  * Returns false and leaves `jitter` as it was unless `count` is a power of two and `next` a multiple of a chunk. */
 bool hb_jitter_init(hb_jitter *jitter, hb_slot *slots, uint32_t count, uint32_t next);
 
-/* Keeps a chunk and the copy that comes with it, each if it is within the next `count` chunks and nothing better is
- * there. */
+/* Keeps a chunk or a copy if it is among the next `count` chunks and nothing better is there. */
 void hb_jitter_put(hb_jitter *jitter, const hb_audio *audio);
+void hb_jitter_put_copy(hb_jitter *jitter, const hb_copy *copy);
 
 /* Takes the next chunk; says whether it was sent, copied or is missing (and concealed). */
 uint8_t hb_jitter_take(hb_jitter *jitter, int16_t samples[HB_CHUNK_VALUES]);

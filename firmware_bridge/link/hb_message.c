@@ -5,7 +5,7 @@
 #define HEADER_BYTES 3u
 #define COUNTERS_BYTES 20u
 #define AUDIO_BYTES (4u + 2u * HB_CHUNK_VALUES)
-#define COPY_BYTES (HB_CHANNELS + HB_CHUNK_VALUES)
+#define COPY_BYTES (4u + HB_CHANNELS + HB_CHUNK_VALUES)
 
 /* Each put and get moves the pointer behind what it wrote or read; lengths are checked once, before. */
 static void put8(uint8_t **to, uint8_t value) { *(*to)++ = value; }
@@ -57,24 +57,26 @@ static void put_audio(uint8_t **to, const hb_audio *audio) {
     for (size_t n = 0; n < HB_CHUNK_VALUES; n++) {
         put16(to, (uint16_t)audio->samples[n]);
     }
-    if (audio->has_copy) {
-        put_bytes(to, audio->copy.shift, HB_CHANNELS);
-        put_bytes(to, audio->copy.values, HB_CHUNK_VALUES);
-    }
 }
 
-static bool get_audio(const uint8_t **from, size_t length, hb_audio *audio) {
+static void get_audio(const uint8_t **from, hb_audio *audio) {
     audio->clock = get32(from);
     for (size_t n = 0; n < HB_CHUNK_VALUES; n++) {
         audio->samples[n] = (int16_t)get16(from);
     }
-    audio->has_copy = length >= AUDIO_BYTES + COPY_BYTES;
-    if (!audio->has_copy) {
-        return true;
-    }
-    get_bytes(from, audio->copy.shift, HB_CHANNELS);
-    get_bytes(from, audio->copy.values, HB_CHUNK_VALUES);
-    return audio->copy.shift[0] <= HB_MAX_SHIFT && audio->copy.shift[1] <= HB_MAX_SHIFT;
+}
+
+static void put_copy(uint8_t **to, const hb_copy *copy) {
+    put32(to, copy->clock);
+    put_bytes(to, copy->shift, HB_CHANNELS);
+    put_bytes(to, copy->values, HB_CHUNK_VALUES);
+}
+
+static bool get_copy(const uint8_t **from, hb_copy *copy) {
+    copy->clock = get32(from);
+    get_bytes(from, copy->shift, HB_CHANNELS);
+    get_bytes(from, copy->values, HB_CHUNK_VALUES);
+    return copy->shift[0] <= HB_MAX_SHIFT && copy->shift[1] <= HB_MAX_SHIFT;
 }
 
 size_t hb_message_pack(const hb_message *message, uint8_t body[HB_LONGEST_BODY]) {
@@ -104,6 +106,10 @@ size_t hb_message_pack(const hb_message *message, uint8_t body[HB_LONGEST_BODY])
     case HB_AUDIO_IN:
     case HB_AUDIO_OUT:
         put_audio(&to, &message->as.audio);
+        break;
+    case HB_COPY_IN:
+    case HB_COPY_OUT:
+        put_copy(&to, &message->as.copy);
         break;
     case HB_CONTROLS:
         put8(&to, message->as.controls.button);
@@ -137,6 +143,9 @@ static size_t payload_bytes(uint8_t type) {
     case HB_AUDIO_IN:
     case HB_AUDIO_OUT:
         return AUDIO_BYTES;
+    case HB_COPY_IN:
+    case HB_COPY_OUT:
+        return COPY_BYTES;
     case HB_CONTROLS:
         return 3u;
     case HB_DEVICE_STATUS:
@@ -182,7 +191,11 @@ bool hb_message_parse(hb_message *message, const uint8_t *body, size_t length) {
     }
     case HB_AUDIO_IN:
     case HB_AUDIO_OUT:
-        return get_audio(&from, length, &message->as.audio);
+        get_audio(&from, &message->as.audio);
+        return true;
+    case HB_COPY_IN:
+    case HB_COPY_OUT:
+        return get_copy(&from, &message->as.copy);
     case HB_CONTROLS:
         message->as.controls.button = get8(&from);
         message->as.controls.person = get8(&from);

@@ -19,7 +19,7 @@
 #define HB_BACKGROUND_SILENT (-128)   /* hb_controls.background_db */
 #define HB_BACKGROUND_HOSTS_CHOICE 127
 
-enum { HB_HELLO = 1, HB_WELCOME, HB_AUDIO_IN, HB_AUDIO_OUT, HB_CONTROLS, HB_DEVICE_STATUS, HB_HOST_STATUS };
+enum { HB_HELLO = 1, HB_WELCOME, HB_AUDIO_IN, HB_AUDIO_OUT, HB_COPY_IN, HB_COPY_OUT, HB_CONTROLS, HB_DEVICE_STATUS, HB_HOST_STATUS };
 enum { HB_ANSWER_WELCOME, HB_ANSWER_VERSION, HB_ANSWER_FORMAT, HB_ANSWER_MODEL };
 enum { HB_LOOK_NONE, HB_LOOK_LOOKING, HB_LOOK_ENROLLED, HB_LOOK_REFUSED };
 
@@ -36,18 +36,17 @@ typedef struct {
     uint8_t model[HB_MODEL_BYTES];
 } hb_welcome;
 
-/* A chunk in 8 bits a sample, for each ear with a shift of its own. */
-typedef struct {
-    uint8_t shift[HB_CHANNELS];
-    int8_t values[HB_CHUNK_VALUES]; /* interleaved */
-} hb_copy;
-
 typedef struct {
     uint32_t clock;
     int16_t samples[HB_CHUNK_VALUES]; /* interleaved */
-    bool has_copy;
-    hb_copy copy; /* of the chunk before */
 } hb_audio;
+
+/* A chunk in 8 bits a sample, for each ear with a shift of its own. */
+typedef struct {
+    uint32_t clock;
+    uint8_t shift[HB_CHANNELS];
+    int8_t values[HB_CHUNK_VALUES]; /* interleaved */
+} hb_copy;
 
 typedef struct {
     uint8_t button, person;
@@ -77,6 +76,7 @@ typedef struct {
         hb_hello hello;
         hb_welcome welcome;
         hb_audio audio; /* AUDIO_IN, AUDIO_OUT */
+        hb_copy copy;   /* COPY_IN, COPY_OUT */
         hb_controls controls;
         hb_device_status device_status;
         hb_host_status host_status;
@@ -84,7 +84,7 @@ typedef struct {
 } hb_message;
 
 /* The size of the longest body that hb_message_pack writes. */
-#define HB_LONGEST_BODY (3u + 4u + 2u * HB_CHUNK_VALUES + HB_CHANNELS + HB_CHUNK_VALUES)
+#define HB_LONGEST_BODY (3u + 4u + 2u * HB_CHUNK_VALUES)
 
 /* Writes a body and returns its length. Returns 0 for a type that it does not know; `body` may then hold anything. */
 size_t hb_message_pack(const hb_message *message, uint8_t body[HB_LONGEST_BODY]);
@@ -94,7 +94,7 @@ size_t hb_message_pack(const hb_message *message, uint8_t body[HB_LONGEST_BODY])
  * that), and the rest of `message` anything. */
 bool hb_message_parse(hb_message *message, const uint8_t *body, size_t length);
 
-/* A chunk to 8 bits a sample, and back. */
+/* A chunk to 8 bits a sample, and back; `copy->clock` is the caller's. */
 void hb_copy_pack(hb_copy *copy, const int16_t samples[HB_CHUNK_VALUES]);
 void hb_copy_unpack(int16_t samples[HB_CHUNK_VALUES], const hb_copy *copy);
 

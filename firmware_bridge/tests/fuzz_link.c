@@ -73,10 +73,8 @@ int main(int argc, char **argv) {
     while (left > 0) {
         size_t size = 0;
         while (size < 2048) {
-            message.type = (uint8_t)(1 + draw() % 8);
+            message.type = (uint8_t)(1 + draw() % 10);
             message.as.audio.clock = 128 * (draw() % 16);
-            message.as.audio.has_copy = draw() % 2;
-            message.as.audio.copy.shift[0] = message.as.audio.copy.shift[1] = 1;
             size_t length = hb_message_pack(&message, body);
             length = length ? length : 1 + draw() % 40;
             size += hb_frame_encode(data + size, sizeof data - size, body, length);

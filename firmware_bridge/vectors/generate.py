@@ -41,9 +41,10 @@ def messages() -> Iterator[m.Message]:
         samples = np.clip(rng.normal(scale=level, size=(2, 2, 128)), -32768, 32767).astype(np.int16)
         samples[1, 1] //= 30
         yield kind(clock, samples[0])
-        yield kind(clock, samples[0], m.Copy.of(samples[1]))
+        yield (m.CopyIn if kind is m.AudioIn else m.CopyOut).of(clock, samples[1])
     full = np.where(rng.integers(0, 2, (2, 128)) == 1, 32767, -32768).astype(np.int16)
-    yield m.AudioOut(256, full, m.Copy.of(full))
+    yield m.AudioOut(256, full)
+    yield m.CopyOut.of(256, full)
     yield m.Controls()
     yield m.Controls(1, 3, m.SILENT_DB)
     yield m.DeviceStatus(1, 2, 3, 4, 2**32 - 1, 576, -32768)
@@ -53,8 +54,9 @@ def messages() -> Iterator[m.Message]:
 def numbers(message: m.Message) -> list[int]:
     """The fields as plain numbers."""
     if isinstance(message, m.AudioIn):
-        copy = [] if message.copy is None else [*message.copy.shift, *message.copy.values.T.ravel().tolist()]
-        return [message.clock, *message.samples.T.ravel().tolist(), *copy]
+        return [message.clock, *message.samples.T.ravel().tolist()]
+    if isinstance(message, m.CopyIn):
+        return [message.clock, *message.shift, *message.values.T.ravel().tolist()]
     return [n for field in astuple(message) for n in (field if isinstance(field, bytes) else [field])]
 
 

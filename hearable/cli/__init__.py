@@ -7,15 +7,20 @@ from typing import Annotated
 import typer
 
 from hearable.cli.bench import bench
+from hearable.cli.bridge import bridge
 from hearable.cli.console import reporting, say
 from hearable.cli.corpora import corpora
+from hearable.cli.devices import devices
 from hearable.cli.doctor import doctor
 from hearable.cli.enroll import enroll
 from hearable.cli.evaluate import evaluate
 from hearable.cli.extract import extract
 from hearable.cli.info import info
+from hearable.cli.latency import latency
+from hearable.cli.live import live
 from hearable.cli.models import models
 from hearable.cli.seld import seld
+from hearable.cli.simulate import simulate
 from hearable.cli.synth import synth
 
 __all__ = ["app"]
@@ -46,7 +51,21 @@ def main(
     """Look at someone for a few seconds, then hear only them."""
 
 
-for _command in (enroll, extract, info, models, doctor, bench, evaluate, corpora):
+for _command in (
+    enroll,
+    extract,
+    info,
+    models,
+    doctor,
+    bench,
+    evaluate,
+    corpora,
+    live,
+    devices,
+    latency,
+    bridge,
+    simulate,
+):
     app.command()(reporting(_command))
 app.add_typer(seld)
 app.add_typer(synth)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import io
 import json
 import os
 import signal
@@ -32,6 +33,12 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")]
 def emit(data: object) -> None:
     """Print a result as one line of JSON; NaN and infinity are a bug, not a value."""
     print(json.dumps(data, allow_nan=False))
+
+
+def flush_lines() -> None:
+    """From now on, print each line at once, into a pipe too: for a command that goes on while others read."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)
 
 
 def say(text: str) -> None:

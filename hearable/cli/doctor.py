@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import platform
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Annotated, Literal, TypeAlias
 
 import typer
 
 from hearable import checkpoints
 from hearable.cli.console import Json, emit, say
-from hearable.errors import HearableError, ModelError
+from hearable.errors import AudioError, HearableError, ModelError
+from hearable.live.ears import Verdict, check_ears
+from hearable.live.engine import query_devices, record
 from hearable.session import Graph
 from hearable.timing import measure
 
@@ -25,9 +28,12 @@ PACKAGES = (
     "typer",
     "rich",
     "platformdirs",
+    "textual",
     "cobs",
     "pyserial",
 )
+
+EARS_S = 6.0
 
 
 @dataclass(frozen=True)
@@ -39,9 +45,22 @@ class Finding:
     detail: str
 
 
-def doctor(as_json: Json = False) -> None:
+Check: TypeAlias = Callable[[], Iterator[Finding]]
+
+
+def doctor(
+    ears: Annotated[bool, typer.Option("--ears", help="Only: are left and right swapped? Snap your fingers.")] = False,
+    input: Annotated[str | None, typer.Option(metavar="DEVICE", help="Microphones for --ears.")] = None,
+    as_json: Json = False,
+) -> None:
     """Check versions, audio devices, model hashes and speed; exit with 1 when something is broken."""
-    findings = [finding for check in (versions, devices, hashes, speed) for finding in _checked(check)]
+    if ears:
+        if not as_json:
+            say(f"Snap your fingers three times beside your LEFT ear, within {EARS_S:g} s ...")
+        checks: dict[str, Check] = {"ears": functools.partial(swapped_ears, input)}
+    else:
+        checks = {"versions": versions, "devices": devices, "hashes": hashes, "speed": speed}
+    findings = [finding for name, check in checks.items() for finding in _checked(name, check)]
     broken = sum(finding.state == "broken" for finding in findings)
     if as_json:
         emit({"ok": not broken, "findings": [asdict(finding) for finding in findings]})
@@ -53,12 +72,20 @@ def doctor(as_json: Json = False) -> None:
         raise typer.Exit(1)
 
 
-def _checked(check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+def swapped_ears(input: str | None) -> Iterator[Finding]:
+    """Whether a snap beside the left ear is heard there first."""
+    found = check_ears(*record(input, EARS_S))
+    states: dict[Verdict, Literal["ok", "note", "broken"]] = {"right": "ok", "unclear": "note", "swapped": "broken"}
+    heard = f"{found.snaps} snaps, left {found.earlier_us:+.0f} us earlier and {found.louder_db:+.1f} dB louder"
+    yield Finding("ears", states[found.verdict], f"{found.detail} ({heard})" if found.snaps else found.detail)
+
+
+def _checked(name: str, check: Check) -> Iterator[Finding]:
     """A check's findings; what it raises is one of them, so that the other checks go on."""
     try:
         yield from check()
     except (HearableError, OSError) as problem:
-        yield Finding(check.__name__, "broken", str(problem))
+        yield Finding(name, "broken", str(problem))
 
 
 def versions() -> Iterator[Finding]:
@@ -77,27 +104,14 @@ def versions() -> Iterator[Finding]:
 def devices() -> Iterator[Finding]:
     """Where live sound could come from and go to."""
     try:
-        import sounddevice
-    except (ImportError, OSError):  # OSError: the package is there, the library that it loads is not
-        yield Finding("devices", "note", f"PortAudio is missing, no live sound: {_portaudio_mend()}")
-        return
-    try:
-        found = list(sounddevice.query_devices())
-    except sounddevice.PortAudioError as problem:
-        yield Finding("devices", "note", f"cannot be listed, no live sound: {problem}")
+        found = query_devices()
+    except AudioError as problem:
+        yield Finding("devices", "note", str(problem))
         return
     if not found:
         yield Finding("devices", "note", "none found, no live sound: connect one, or start the sound server")
     for device in found:
-        ways = f"{device['max_input_channels']} in, {device['max_output_channels']} out"
-        yield Finding("device", "ok", f"{device['name']}: {ways}, {device['default_samplerate']:.0f} Hz")
-
-
-def _portaudio_mend() -> str:
-    return {
-        "Linux": "apt install libportaudio2",
-        "Darwin": "brew install portaudio",
-    }.get(platform.system(), "reinstall sounddevice")
+        yield Finding("device", "ok", f"{device}: {device.inputs} in, {device.outputs} out, {device.rate} Hz")
 
 
 def hashes() -> Iterator[Finding]:

@@ -39,7 +39,7 @@ def extract(
     for path in paths:
         require_other(path, [mixture, *profile])
     loaded = load_model(model)
-    people = _load_profiles(loaded, profile)
+    people = load_profiles(loaded, profile)
     with AudioReader(mixture, stereo=True) as reader:
         stream = extract_stream(
             loaded, people, reader.blocks(), reader.rate, background_db=background, remove=remove, separate=separate
@@ -105,7 +105,7 @@ def output_paths(out: Path, profiles: Sequence[Path]) -> list[Path]:
     return paths
 
 
-def _load_profiles(model: Model, paths: Sequence[Path]) -> list[SpeakerProfile]:
+def load_profiles(model: Model, paths: Sequence[Path]) -> list[SpeakerProfile]:
     """The profiles, checked against the model here so that an error names the file."""
     people = []
     for path in paths:

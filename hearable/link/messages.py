@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import struct
 from dataclasses import astuple, dataclass
-from typing import ClassVar, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 VERSION = 1
 RATE = 16000
@@ -24,8 +27,8 @@ LOOK_NONE, LOOK_LOOKING, LOOK_ENROLLED, LOOK_REFUSED = range(4)  # HostStatus.lo
 
 Samples: TypeAlias = NDArray[np.int16]
 _HEADER = struct.Struct("<BH")
-_AUDIO_BYTES = 4 + 2 * CHANNELS * CHUNK_SAMPLES
-_COPY_BYTES = CHANNELS + CHANNELS * CHUNK_SAMPLES
+_AUDIO = struct.Struct(f"<I{2 * CHANNELS * CHUNK_SAMPLES}s")
+_COPY = struct.Struct(f"<I{CHANNELS}B{CHANNELS * CHUNK_SAMPLES}s")
 
 
 @dataclass(frozen=True)
@@ -56,43 +59,12 @@ class Welcome:
 
 
 @dataclass(frozen=True, eq=False)
-class Copy:
-    """A chunk in 8 bits a sample, for each ear with a shift of its own."""
-
-    shift: tuple[int, ...]
-    values: NDArray[np.int8]
-
-    @classmethod
-    def of(cls, samples: Samples) -> Copy:
-        """The copy of int16 ``[channels, samples]``."""
-        wide = samples.astype(np.int32)
-        shift = tuple(next(s for s in range(MAX_SHIFT + 1) if _rounded(peak, s) <= 127) for peak in _peaks(wide))
-        values = [_rounded(ear, s) for ear, s in zip(wide, shift, strict=True)]
-        return cls(shift, np.array(values, np.int8))
-
-    def samples(self) -> Samples:
-        """The chunk, int16 ``[channels, samples]``."""
-        wide = self.values.astype(np.int32) << np.array(self.shift)[:, None]
-        samples: Samples = np.clip(wide, -32768, 32767).astype(np.int16)
-        return samples
-
-
-def _peaks(wide: NDArray[np.int32]) -> list[int]:
-    return [int(peak) for peak in np.abs(wide).max(axis=1)]
-
-
-def _rounded(value: NDArray[np.int32] | int, shift: int) -> NDArray[np.int32] | int:
-    return (value + ((1 << shift) >> 1)) >> shift
-
-
-@dataclass(frozen=True, eq=False)
 class AudioIn:
-    """A chunk of the microphones, and perhaps a copy of the one before."""
+    """A chunk of the microphones, int16 ``[channels, samples]``."""
 
     TYPE: ClassVar[int] = 3
     clock: int
     samples: Samples
-    copy: Copy | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,11 +74,48 @@ class AudioOut(AudioIn):
     TYPE: ClassVar[int] = 4
 
 
+@dataclass(frozen=True, eq=False)
+class CopyIn:
+    """A chunk in 8 bits a sample, ``values`` int8 ``[channels, samples]``, for each ear with a shift of its own."""
+
+    TYPE: ClassVar[int] = 5
+    clock: int
+    shift: tuple[int, ...]
+    values: NDArray[np.int8]
+
+    @classmethod
+    def of(cls, clock: int, samples: Samples) -> Self:
+        """The copy of a chunk."""
+        wide = samples.astype(np.int32)
+        peaks = [int(peak) for peak in np.abs(wide).max(axis=1)]
+        shift = tuple(next(s for s in range(MAX_SHIFT + 1) if (peak + _half(s)) >> s <= 127) for peak in peaks)
+        values = [(ear + _half(s)) >> s for ear, s in zip(wide, shift, strict=True)]
+        return cls(clock, shift, np.array(values, np.int8))
+
+    @property
+    def samples(self) -> Samples:
+        """The chunk, int16 ``[channels, samples]``."""
+        wide = self.values.astype(np.int32) << np.array(self.shift)[:, None]
+        samples: Samples = np.clip(wide, -32768, 32767).astype(np.int16)
+        return samples
+
+
+def _half(shift: int) -> int:
+    return (1 << shift) >> 1
+
+
+@dataclass(frozen=True, eq=False)
+class CopyOut(CopyIn):
+    """A copy of what is to be heard."""
+
+    TYPE: ClassVar[int] = 6
+
+
 @dataclass(frozen=True)
 class Controls:
     """What the wearer wants."""
 
-    TYPE: ClassVar[int] = 5
+    TYPE: ClassVar[int] = 7
     FORMAT: ClassVar[str] = "<BBb"
     button: int = 0
     person: int = HOSTS_CHOICE
@@ -128,7 +137,7 @@ class Counters:
 class DeviceStatus(Counters):
     """How the device fares: from microphone to ear, and the least time that was left to an answer."""
 
-    TYPE: ClassVar[int] = 6
+    TYPE: ClassVar[int] = 8
     FORMAT: ClassVar[str] = "<5IHh"
     latency_samples: int = 0
     slack_samples: int = 0
@@ -138,7 +147,7 @@ class DeviceStatus(Counters):
 class HostStatus(Counters):
     """How the host fares, and whom it gives."""
 
-    TYPE: ClassVar[int] = 7
+    TYPE: ClassVar[int] = 9
     FORMAT: ClassVar[str] = "<5I4B"
     people: int = 0
     person: int = HOSTS_CHOICE
@@ -146,9 +155,8 @@ class HostStatus(Counters):
     speaking: int = 0
 
 
-Message: TypeAlias = Hello | Welcome | AudioIn | AudioOut | Controls | DeviceStatus | HostStatus
+Message: TypeAlias = Hello | Welcome | AudioIn | AudioOut | CopyIn | CopyOut | Controls | DeviceStatus | HostStatus
 _PLAIN = {kind.TYPE: kind for kind in (Hello, Welcome, Controls, DeviceStatus, HostStatus)}
-_AUDIO = {kind.TYPE: kind for kind in (AudioIn, AudioOut)}
 
 
 def pack(message: Message, sequence: int) -> bytes:
@@ -158,10 +166,11 @@ def pack(message: Message, sequence: int) -> bytes:
         struct.error: a number does not fit its field.
     """
     header = _HEADER.pack(message.TYPE, sequence)
-    if not isinstance(message, AudioIn):
-        return header + struct.pack(message.FORMAT, *astuple(message))
-    body: bytes = header + struct.pack("<I", message.clock) + message.samples.T.astype("<i2").tobytes()
-    return body if message.copy is None else body + bytes(message.copy.shift) + message.copy.values.T.tobytes()
+    if isinstance(message, AudioIn):
+        return header + _AUDIO.pack(message.clock, message.samples.T.astype("<i2").tobytes())
+    if isinstance(message, CopyIn):
+        return header + _COPY.pack(message.clock, *message.shift, message.values.T.tobytes())
+    return header + struct.pack(message.FORMAT, *astuple(message))
 
 
 def parse(body: bytes) -> tuple[int, Message | None]:
@@ -169,24 +178,22 @@ def parse(body: bytes) -> tuple[int, Message | None]:
     if len(body) < _HEADER.size:
         return 0, None
     kind, sequence = _HEADER.unpack_from(body)
-    payload = body[_HEADER.size :]
-    if kind in _AUDIO:
-        return sequence, _parse_audio(_AUDIO[kind], payload)
-    if kind not in _PLAIN or len(payload) < struct.calcsize(_PLAIN[kind].FORMAT):
+    try:
+        return sequence, _parse(kind, body[_HEADER.size :])
+    except struct.error:  # too short
         return sequence, None
-    return sequence, _PLAIN[kind](*struct.unpack_from(_PLAIN[kind].FORMAT, payload))
 
 
-def _parse_audio(kind: type[AudioIn], payload: bytes) -> AudioIn | None:
-    if len(payload) < _AUDIO_BYTES:
-        return None
-    clock = int.from_bytes(payload[:4], "little")
-    samples = np.frombuffer(payload[4:_AUDIO_BYTES], "<i2").astype(np.int16).reshape(CHUNK_SAMPLES, CHANNELS).T
-    copy = None
-    if len(payload) >= _AUDIO_BYTES + _COPY_BYTES:
-        shift = tuple(payload[_AUDIO_BYTES : _AUDIO_BYTES + CHANNELS])
-        if max(shift) > MAX_SHIFT:
-            return None
-        values = np.frombuffer(payload[_AUDIO_BYTES + CHANNELS : _AUDIO_BYTES + _COPY_BYTES], np.int8)
-        copy = Copy(shift, values.reshape(CHUNK_SAMPLES, CHANNELS).T)
-    return kind(clock, samples, copy)
+def _parse(kind: int, payload: bytes) -> Message | None:
+    if kind in _PLAIN:
+        return _PLAIN[kind](*struct.unpack_from(_PLAIN[kind].FORMAT, payload))
+    if kind in (AudioIn.TYPE, AudioOut.TYPE):
+        clock, sound = _AUDIO.unpack_from(payload)
+        samples = np.frombuffer(sound, "<i2").astype(np.int16).reshape(CHUNK_SAMPLES, CHANNELS).T
+        return (AudioIn if kind == AudioIn.TYPE else AudioOut)(clock, samples)
+    if kind in (CopyIn.TYPE, CopyOut.TYPE):
+        clock, *shift, sound = _COPY.unpack_from(payload)
+        values = np.frombuffer(sound, np.int8).reshape(CHUNK_SAMPLES, CHANNELS).T
+        if max(shift) <= MAX_SHIFT:
+            return (CopyIn if kind == CopyIn.TYPE else CopyOut)(clock, tuple(shift), values)
+    return None

@@ -12,12 +12,12 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from hearable.chunks import Audio, Rechunker
 from hearable.live.drift import DriftControl
-from hearable.live.processor import LiveProcessor
 from hearable.live.ring import Ring
 from hearable.live.varispeed import Varispeed
 from hearable.timing import Timing, summarize
@@ -33,6 +33,40 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S, CALM_S = (
 RESYNC_S = 0.05  # a delay that far off was no drift: a device paused
 JITTER_S = 0.002  # callbacks of two devices come that much early or late
 TIMED_CHUNKS = 1250  # 10 s
+
+
+class ChunkProcessor(Protocol):
+    """What is done to the sound, chunk by chunk; a ``LiveProcessor`` is one.
+
+    Attributes:
+        rate: samples a second.
+        channels: number of channels.
+        chunk_samples: samples in a chunk.
+        lookahead_samples: how late ``step`` gives what it took.
+        shedding: it is to do without the network, to save time.
+    """
+
+    rate: int
+    channels: int
+    chunk_samples: int
+    lookahead_samples: int
+    shedding: bool
+
+    def step(self, chunk: Audio) -> Audio:
+        """One chunk ``[channels, chunk_samples]`` in, one out."""
+
+    def reset(self) -> None:
+        """Begin a new stream."""
+
+
+@dataclass
+class Counts:
+    """What went wrong so far; streams that follow one another share one."""
+
+    missed: int = 0
+    sheds: int = 0
+    xruns: int = 0
+    worker_errors: int = 0
 
 
 @dataclass(frozen=True)
@@ -73,17 +107,19 @@ class LiveStream:
         tell: takes a sentence for the user when something happened.
         tap: takes each chunk ``[2, chunk_samples]`` before and after the processor, such as a recorder.
         now: the time in seconds, of a clock that both callbacks and the worker see.
+        counts: where to count; by default from zero.
     """
 
     def __init__(
         self,
-        processor: LiveProcessor,
+        processor: ChunkProcessor,
         in_hz: int,
         out_hz: int,
         shared_clock: bool = True,
         tell: Callable[[str], None] = lambda text: None,
         tap: Callable[[Audio, Audio], None] = lambda before, after: None,
         now: Callable[[], float] = time.monotonic,
+        counts: Counts | None = None,
     ):
         if shared_clock and in_hz != out_hz:
             raise ValueError(f"shared_clock: expected equal rates, found {in_hz} and {out_hz} Hz")
@@ -104,7 +140,7 @@ class LiveStream:
         self._planned = (0, 0)  # the blocks that the lead was made for
         self._pause_s, self._pause_left, self._calm_s = FIRST_PAUSE_S, 0.0, CALM_S
         self._seconds: deque[float] = deque(maxlen=TIMED_CHUNKS)
-        self.missed = self.sheds = self.xruns = self.worker_errors = 0
+        self.counts = Counts() if counts is None else counts
 
     # ---- the devices' side: copies, nothing else
 
@@ -122,9 +158,18 @@ class LiveStream:
         self._out.read(begin, out[:, :ready])
         if ready < samples:
             out[:, ready:] = 0
-            self.missed += self._lead > 0
+            self.counts.missed += self._lead > 0
         self._out_block = max(self._out_block, samples)
         self._played = (begin + samples, self._now())
+
+    @property
+    def running(self) -> bool:
+        """Whether what is captured now will be played."""
+        return self._lead > 0
+
+    def silent_s(self) -> float:
+        """Seconds since a device called last: the one that has been silent for longer."""
+        return self._now() - min(self._captured[1], self._played[1])
 
     # ---- the worker's side
 
@@ -156,7 +201,7 @@ class LiveStream:
         try:
             heard = self.processor.step(chunk)
         except Exception as problem:  # whatever it is, the user must go on hearing
-            self.worker_errors += 1
+            self.counts.worker_errors += 1
             self._tell(f"the processing failed ({type(problem).__name__}: {problem}): started anew")
             self.processor.reset()
             heard = chunk
@@ -218,7 +263,7 @@ class LiveStream:
         blocks_s = max(self._in_block / self.in_hz, self._chunk_s)
         if behind_s > SHED_S + 2 * blocks_s:
             if not self.processor.shedding:
-                self.sheds += 1
+                self.counts.sheds += 1
                 self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S) if self._calm_s < CALM_S else FIRST_PAUSE_S
                 self._tell(f"too slow: everything passes, the network pauses for {self._pause_s:g} s")
             self.processor.shedding, self._pause_left, self._calm_s = True, self._pause_s, 0.0
@@ -241,10 +286,10 @@ class LiveStream:
             timing=summarize(seconds, self._chunk_s) if seconds else None,
             buffer_ms=1000 * max(self._written - self._played[0], 0) / self.out_hz,
             latency_ms=1000 * self.latency_s,
-            missed=self.missed,
-            sheds=self.sheds,
+            missed=self.counts.missed,
+            sheds=self.counts.sheds,
             shedding=self.processor.shedding,
-            xruns=self.xruns,
-            worker_errors=self.worker_errors,
+            xruns=self.counts.xruns,
+            worker_errors=self.counts.worker_errors,
             drift_ppm=0.0 if self._outward is None else -1e6 * self._outward.correction,
         )

@@ -11,11 +11,13 @@ from scipy.fft import irfft, rfft
 from hearable.synthesis.arrays import Directions, Receiver
 
 Audio = NDArray[np.float32]
-N_FFT = 1024
-HOP = N_FFT // 2
+N_FFT = 2048
+FADE = 512  # by which blocks overlap
+HOP = N_FFT - FADE
 WAVES = 1024
-TOGETHER = 64  # blocks at a time: what the cache holds
-WINDOW = np.sqrt(np.hanning(N_FFT + 1)[:-1]).astype(np.float32)  # twice: before and after
+TOGETHER = 32  # blocks at a time: what the cache holds
+_RAMP = np.sin(np.pi / 2 * (np.arange(FADE) + 0.5) / FADE)
+WINDOW = np.concatenate([_RAMP, np.ones(HOP - FADE), _RAMP[::-1]]).astype(np.float32)  # twice: before and after
 
 
 def even_directions(count: int) -> Directions:
@@ -29,8 +31,11 @@ def even_directions(count: int) -> Directions:
 
 def diffuse_covariance(receiver: Receiver) -> NDArray[np.complex128]:
     """Covariance of the channels at each frequency, ``[bins, channels, channels]``, of a field of unit power."""
-    waves = receiver.spectra(even_directions(WAVES), N_FFT).transpose(2, 1, 0).astype(np.complex128)
-    return np.asarray(waves @ waves.conj().transpose(0, 2, 1) / WAVES)
+    total = np.zeros((N_FFT // 2 + 1, receiver.channels, receiver.channels), np.complex128)
+    for directions in np.split(even_directions(WAVES), 8):
+        waves = receiver.spectra(directions, N_FFT).transpose(2, 1, 0).astype(np.complex128)
+        total += waves @ waves.conj().transpose(0, 2, 1) / WAVES
+    return total
 
 
 class DiffuseField:
@@ -55,19 +60,19 @@ class DiffuseField:
             colour: gain at each frequency, ``[N_FFT / 2 + 1]``.
         """
         channels, samples = inputs.shape
-        hops = -(-samples // HOP) + 1
-        padded = np.zeros((channels, (hops + 1) * HOP), np.float32)
-        padded[:, HOP : HOP + samples] = inputs
+        count = -(-(samples + FADE) // HOP)
+        padded = np.zeros((channels, count * HOP + FADE), np.float32)
+        padded[:, FADE : FADE + samples] = inputs
         blocks = np.lib.stride_tricks.sliding_window_view(padded, N_FFT, axis=-1)[:, ::HOP]
         spread = np.zeros_like(padded)
         factor = self._factor if colour is None else self._factor * colour[:, None, None]
-        for first in range(0, hops, TOGETHER):
+        for first in range(0, count, TOGETHER):
             spectra = rfft(blocks[:, first : first + TOGETHER] * WINDOW).transpose(2, 0, 1)
             mixed = irfft((factor @ spectra).transpose(1, 2, 0), N_FFT) * WINDOW
-            for half, late in ((mixed[..., :HOP], 0), (mixed[..., HOP:], 1)):
-                begin = (first + late) * HOP
-                spread[:, begin : begin + half.shape[1] * HOP] += half.reshape(channels, -1)
-        return spread[:, HOP : HOP + samples]
+            for number in range(mixed.shape[1]):
+                begin = (first + number) * HOP
+                spread[:, begin : begin + N_FFT] += mixed[:, number]
+        return spread[:, FADE : FADE + samples]
 
 
 @lru_cache(maxsize=8)

@@ -20,6 +20,7 @@ Audio = NDArray[np.float32]
 Values = NDArray[np.float64]
 
 TOGETHER = 128  # images at a time, blocks at a time: what the cache holds
+BLOCK = 8192  # least FFT of a convolution: shorter ones spend their time in calls
 HOP = 256  # between the array responses of a moving source
 WINDOW = np.hanning(2 * HOP + 1)[:-1].astype(np.float32)  # windows sum to one
 N_FFT = 1024
@@ -54,7 +55,7 @@ def arrivals(receiver: Receiver, position: Values, gain: Values, samples: int) -
 def convolve(dry: Audio, response: Audio) -> Audio:
     """``[samples]`` through ``[channels, taps]``, whole."""
     taps = response.shape[1]
-    n_fft = next_fast_len(min(max(4 * taps, N_FFT), len(dry) + taps - 1), real=True)
+    n_fft = next_fast_len(min(max(4 * taps, BLOCK), len(dry) + taps - 1), real=True)
     step = n_fft - taps + 1
     spectrum = rfft(response, n_fft)
     heard = np.zeros((len(response), -(-len(dry) // step) * step + taps - 1), np.float32)

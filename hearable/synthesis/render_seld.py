@@ -148,7 +148,7 @@ def _image(heard: Heard, event: Event, samples: int) -> Image:
 
 
 def _stems(scene: SeldScene, name: Format, images: tuple[Image, ...], drr_db: list[float], background: Audio) -> Stems:
-    silence = np.zeros_like(background)
+    silence = np.zeros_like(_counted(name, background))
     targets, interferers = (
         _sum([i for i, e in zip(images, scene.events, strict=True) if e.role == role], silence)
         for role in ("target", "interferer")
@@ -158,7 +158,7 @@ def _stems(scene: SeldScene, name: Format, images: tuple[Image, ...], drr_db: li
     levels = []
     for event, image, ratio_db in zip(scene.events, images, drr_db, strict=True):
         span = slice(event.start, event.start + event.samples)
-        own = _sum([image], silence)[:, span]
+        own = _counted(name, image.audio)[:, event.start - image.start :][:, : event.samples]
         others = interferers[:, span] - own if event.role == "interferer" else interferers[:, span]
         power = _power(name, own)
         snr_db, sir_db = (_db(power, _power(name, other)) for other in (background[:, span], others))
@@ -178,7 +178,7 @@ def _levelled(scene: SeldScene, name: Format, background: Audio, target_power: f
 def _sum(images: Sequence[Image], onto: Audio) -> Audio:
     total: Audio = onto.copy()
     for image in images:
-        total[:, image.start : image.start + image.audio.shape[1]] += image.audio
+        total[:, image.start : image.start + image.audio.shape[1]] += image.audio[: len(total)]
     return total
 
 
@@ -187,10 +187,15 @@ def _drr_db(name: Format, part: slice, heard: Heard) -> float:
     return _db(direct, later)
 
 
+def _counted(name: Format, audio: Audio) -> Audio:
+    """The channels whose power counts."""
+    return audio[:1] if name == "foa" else audio
+
+
 def _power(name: Format, audio: Audio) -> float:
     """Of W in FOA, the mean of the channels' in the other formats."""
-    heard = audio[:1] if name == "foa" else audio
-    return float(np.einsum("cn,cn->", heard, heard, dtype=np.float64)) / heard.size if heard.size else 0.0
+    heard = _counted(name, audio)
+    return sum(float(np.dot(channel, channel)) for channel in heard) / max(heard.size, 1)
 
 
 def _db(power: float, reference: float) -> float:

@@ -39,7 +39,7 @@ def check_room(room: ShoeboxRoom) -> None:
         raise ValueError(f"expected a room of 1 to 100 m a side, found {_metres(room.size_m)}")
     if not 0.05 <= room.rt60_s <= 10.0:
         raise ValueError(f"expected a reverberation time of 0.05 to 10 s, found {room.rt60_s:g} s")
-    if not _inside(np.array(room.array_m), room):
+    if not np.all(_inside(np.array(room.array_m), room)):
         raise ValueError(
             f"expected the array {WALL_M} m or more inside the walls of a room of {_metres(room.size_m)}, "
             f"found it at {_metres(room.array_m)}"
@@ -65,17 +65,18 @@ def _check_event(name: str, event: Event, scene: SeldScene) -> None:
         raise ValueError(f"{name}: expected it {NEAREST_M} m or farther from the array, found {nearest:.2f} m")
     if isinstance(scene.room, ShoeboxRoom):
         absolute = there + np.array(scene.room.array_m)
-        outside = [p for p in absolute if not _inside(p, scene.room)]
-        if outside:
+        outside = absolute[~_inside(absolute, scene.room)]
+        if len(outside):
             raise ValueError(
                 f"{name}: expected it {WALL_M} m or more inside the walls of a room of {_metres(scene.room.size_m)}, "
                 f"found it at {_metres(outside[0])}"
             )
 
 
-def _inside(point: NDArray[np.float64], room: ShoeboxRoom) -> bool:
+def _inside(points: NDArray[np.float64], room: ShoeboxRoom) -> NDArray[np.bool_]:
+    """Whether points ``[..., 3]`` are far enough from the walls."""
     margin = WALL_M - 1e-9
-    return bool(np.all(point >= margin) and np.all(point <= np.array(room.size_m) - margin))
+    return np.asarray(np.all((points >= margin) & (points <= np.array(room.size_m) - margin), axis=-1))
 
 
 def _metres(values: tuple[float, ...] | NDArray[np.float64]) -> str:

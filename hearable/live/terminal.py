@@ -1,0 +1,201 @@
+"""The terminal app: keys, meters, messages. What is heard runs in another process."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import ClassVar
+
+from rich.text import Text
+from textual import work
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.screen import ModalScreen
+from textual.widgets import Footer, Label, OptionList, RichLog, Static
+from textual.widgets.option_list import Option
+
+from hearable.live.control import Status
+from hearable.live.devices import WHAT, Device, Way, remember
+from hearable.live.look_key import LookKey
+from hearable.live.meters import people_table, sound_table, stream_table
+from hearable.live.recent import LOOK_S
+from hearable.live.remote import RemoteControl
+
+REFRESH_S = 0.1
+STEP_DB = 3.0
+
+
+class DeviceScreen(ModalScreen[int | None]):
+    """Choose a device for one direction."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Back")]
+    CSS = "DeviceScreen { align: center middle; } OptionList { width: 80%; height: auto; max-height: 80%; }"
+
+    def __init__(self, way: Way, options: list[str]):
+        super().__init__()
+        self._way, self._options = way, options
+
+    def compose(self) -> ComposeResult:
+        """The list."""
+        yield Label(f"{WHAT[self._way].capitalize()} (Enter to choose, Esc to go back)")
+        yield OptionList(*(Option(Text(text)) for text in self._options))
+
+    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
+        """One was chosen."""
+        self.dismiss(event.option_index)
+
+
+class TerminalApp(App[str | None]):
+    """Keys and meters for a ``RemoteControl``; ends with an error's text, or ``None``."""
+
+    TITLE = "hearable"
+    ENABLE_COMMAND_PALETTE = False
+    CSS = """
+    Horizontal { height: auto; }
+    #people { width: 1fr; border: round $primary; padding: 0 1; }
+    #sound { width: 2fr; border: round $primary; padding: 0 1; }
+    #stream { height: auto; border: round $primary; padding: 0 1; }
+    #look { height: 1; padding: 0 1; }
+    RichLog { height: 1fr; min-height: 4; border: round $primary; padding: 0 1; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("space", "look", "Look"),
+        Binding("1", "select(1)", "Person", key_display="1-9"),
+        *(Binding(str(n), f"select({n})", show=False) for n in range(2, 10)),
+        Binding("0", "select(0)", "All"),
+        Binding("b", "switch('bypass')", "Bypass"),
+        Binding("plus,equals_sign", "background(1)", "Background", key_display="+/-"),
+        Binding("minus", "background(-1)", show=False),
+        Binding("r", "record", "Record"),
+        Binding("m", "switch('mute')", "Mute"),
+        Binding("d", "devices", "Devices"),
+        Binding("q,ctrl+c", "quit_app", "Quit"),
+    ]
+
+    def __init__(self, control: RemoteControl):
+        super().__init__()
+        self._control = control
+        self._look_key = LookKey()
+        self._status: Status | None = None
+
+    def compose(self) -> ComposeResult:
+        """The rows: people and levels, the stream, the look, messages."""
+        with Horizontal():
+            yield Static(id="people")
+            yield Static("starting ...", id="sound")
+        yield Static(id="stream")
+        yield Static(id="look")
+        yield RichLog(wrap=True, max_lines=200)
+        yield Footer()
+
+    def on_mount(self) -> None:
+        """Titles, and the refresh."""
+        for name, title in (("people", "People"), ("sound", "Sound"), ("stream", "Stream")):
+            self.query_one(f"#{name}", Static).border_title = title
+        log = self.query_one(RichLog)
+        log.border_title = "Messages"
+        log.can_focus = False  # keys are for the app
+        self.set_interval(REFRESH_S, self.refresh_all)
+
+    def refresh_all(self) -> None:
+        """Take the news and draw it."""
+        for news in self._control.news():
+            if isinstance(news, Status):
+                self._status = news
+            else:
+                self._write(news)
+        if self._control.ended is not None:
+            self.exit(self._control.ended)
+        if self._look_key.tick(time.monotonic()) == "stop":
+            self._control.do("look", False)
+        if (status := self._status) is not None:
+            self._draw(status)
+
+    def _draw(self, status: Status) -> None:
+        self.query_one("#people", Static).update(people_table(status))
+        self.query_one("#sound", Static).update(sound_table(status))
+        self.query_one("#stream", Static).update(stream_table(status))
+        self.query_one("#look", Static).update(self._look_text(status))
+        if status.sound.looking_s is not None and status.sound.looking_s > LOOK_S[1]:
+            self._look_key.end()  # the engine ended it
+
+    def _look_text(self, status: Status) -> Text:
+        seconds = status.sound.looking_s
+        if status.enrolling:
+            return Text("learning the voice ...", "bold yellow")
+        if seconds is None:
+            return Text("face somebody who speaks, and hold space (or press it twice) for 2 to 5 s", "dim")
+        least, most = LOOK_S
+        left = (
+            f"{least - seconds:.1f} s more" if seconds < least else f"enough; ends in {max(0.0, most - seconds):.1f} s"
+        )
+        bar = "#" * min(50, round(10 * seconds))
+        return Text(f"looking {bar:<50} {seconds:.1f} s  {left}", "bold green" if seconds >= least else "bold yellow")
+
+    # ---- keys
+
+    def action_look(self) -> None:
+        """Space: begin or end a look."""
+        if (action := self._look_key.press(time.monotonic())) is not None:
+            self._control.do("look", action == "start")
+
+    def action_select(self, number: int) -> None:
+        """A digit: that person; 0: everything."""
+        people = self._status.people if self._status else ()
+        if number <= len(people):
+            self._control.do("select", people[number - 1] if number else None)
+
+    def action_switch(self, what: str) -> None:
+        """Bypass: everything passes, or the person again. Mute: silence, or sound again."""
+        self._control.do("toggle", what)
+
+    def action_background(self, steps: int) -> None:
+        """More or less of everything else."""
+        self._control.do("nudge", steps * STEP_DB)
+
+    def action_record(self) -> None:
+        """Begin or end a recording."""
+        self._control.do("record")
+
+    def action_quit_app(self) -> None:
+        """End."""
+        self.exit(None)
+
+    @work(thread=True, exclusive=True)
+    def action_devices(self) -> None:
+        """List the devices, in a process of their own: only a fresh one sees what was plugged in, and it may crash."""
+        done = subprocess.run([sys.executable, "-m", "hearable", "devices", "--json"], capture_output=True, text=True)
+        if done.returncode:
+            self.call_from_thread(self._write, done.stderr.strip() or "devices cannot be listed")
+            return
+        devices = [Device(**{**d, "defaults": tuple(d["defaults"])}) for d in json.loads(done.stdout)["devices"]]
+        self.call_from_thread(self._choose_devices, devices)
+
+    def _choose_devices(self, devices: list[Device]) -> None:
+        """Microphones, then headphones; what is chosen is remembered."""
+        chosen: dict[Way, Device] = {}
+
+        def ask(way: Way, then: Callable[[], object]) -> None:
+            fitting = [device for device in devices if device.channels(way) >= 2]
+
+            def answered(index: int | None) -> None:
+                if index is not None:
+                    chosen[way] = fitting[index]
+                then()
+
+            self.push_screen(DeviceScreen(way, [f"{device}, {device.rate} Hz" for device in fitting]), answered)
+
+        def done() -> None:
+            if chosen:
+                names = {way: str(device) for way, device in chosen.items()}
+                self._control.do("devices", names.get("input"), names.get("output"))
+                remember(chosen)
+
+        ask("input", lambda: ask("output", done))
+
+    def _write(self, text: str) -> None:
+        self.query_one(RichLog).write(Text(f"{time.strftime('%H:%M:%S')}  {text}"))

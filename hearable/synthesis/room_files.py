@@ -1,0 +1,168 @@
+"""Measured rooms from files: npz, SOFA, and the TAU Spatial Room Impulse Response Database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.io import loadmat
+from scipy.signal import resample_poly
+
+from hearable.errors import AudioError
+from hearable.synthesis.measured_rooms import RoomResponses, direct_span
+from hearable.synthesis.seld_scene import CHANNELS, Format
+
+Audio = NDArray[np.float32]
+Values = NDArray[np.float64]
+
+WXYZ_TO_WYZX = [0, 2, 3, 1]
+
+
+def load_npz_room(path: str | Path, rate: int) -> RoomResponses:
+    """Read quantised responses with their directions.
+
+    The file holds ``scale``, ``fs`` and one of ``foa_q`` int16 ``[positions, 4, taps]`` (or ``[4, taps]``) in the order
+    W X Y Z, X, Y and Z in SN3D; ``brir_q`` int16 ``[positions, 2, taps]``; with ``azimuth``, ``elevation`` in degrees
+    (for one FOA position, ``intensity_azimuth`` and ``intensity_elevation`` serve) and, if known, ``distance`` in m.
+
+    Raises:
+        AudioError: the file cannot be read or is not of this form.
+    """
+    return _reading(Path(path), partial(_npz_room, rate=rate))
+
+
+def load_sofa_room(paths: Mapping[Format, str | Path], rate: int) -> RoomResponses:
+    """Read SOFA files (AES69) of one room, one for each format, measured from the same positions.
+
+    Raises:
+        AudioError: a file cannot be read, or the files do not belong together.
+    """
+    parts: dict[Format, RoomResponses] = {}
+    for name, path in paths.items():
+        parts[name] = _reading(Path(path), partial(_sofa_room, name=name, rate=rate))
+    first = next(iter(parts.values()))
+    for part in parts.values():
+        if not (
+            np.allclose(part.azimuth_deg, first.azimuth_deg, atol=0.1)
+            and np.allclose(part.elevation_deg, first.elevation_deg, atol=0.1)
+        ):
+            raise AudioError(f"{part.name}: expected the positions of {first.name}, found others")
+    responses = {name: part.responses[name] for name, part in parts.items()}
+    return _room(first.name, rate, rate, first.azimuth_deg, first.elevation_deg, first.distance_m, responses)
+
+
+def load_tau_room(folder: str | Path, room: str, rate: int) -> RoomResponses:
+    """Read a room of TAU-SRIR DB: ``rirdata.mat`` and ``rirs_<number>_<room>.mat`` (MATLAB 7.3) in one folder.
+
+    The database does not say how far the positions are from the array: all count as 1 m.
+
+    Raises:
+        AudioError: no such room, or a file cannot be read or is not of this form.
+    """
+    folder = Path(folder)
+    files = sorted(folder.glob(f"rirs_*_{room}.mat"))
+    if not files:
+        raise AudioError(f"{folder}: expected rirs_<number>_{room}.mat, found no such file")
+    return _reading(files[0], lambda file: _tau_room(folder / "rirdata.mat", file, room, rate))
+
+
+def _reading(path: Path, read: Callable[[Path], RoomResponses]) -> RoomResponses:
+    try:
+        return read(path)
+    except (OSError, KeyError, IndexError, TypeError, ValueError, AttributeError) as problem:
+        raise AudioError(f"{path}: expected room impulse responses: {problem}") from problem
+
+
+def _npz_room(path: Path, rate: int) -> RoomResponses:
+    with np.load(path, allow_pickle=False) as data:
+        name: Format = "foa" if "foa_q" in data else "binaural"
+        responses = data["foa_q" if name == "foa" else "brir_q"] * np.float32(data["scale"])
+        responses = responses.reshape(-1, *responses.shape[-2:])
+        if name == "foa":
+            responses = responses[:, WXYZ_TO_WYZX]
+        azimuth, elevation = (
+            np.atleast_1d(data[key] if key in data else data[f"intensity_{key}"]).astype(np.float64)
+            for key in ("azimuth", "elevation")
+        )
+        distance = np.asarray(data["distance"] if "distance" in data else 1.0, np.float64)
+        return _room(path.stem, int(data["fs"]), rate, azimuth, elevation, distance, {name: responses})
+
+
+def _sofa_room(path: Path, name: Format, rate: int) -> RoomResponses:
+    import sofar
+
+    sofa = sofar.read_sofa(str(path), verify=False, verbose=False)
+    responses = np.asarray(sofa.Data_IR, np.float32)
+    place = np.atleast_2d(np.asarray(sofa.SourcePosition, np.float64))
+    if str(sofa.SourcePosition_Type).lower() == "cartesian":
+        place = place - np.atleast_2d(np.asarray(sofa.ListenerPosition, np.float64))
+        flat = np.hypot(place[:, 0], place[:, 1])
+        azimuth = np.degrees(np.arctan2(place[:, 1], place[:, 0]))
+        elevation, distance = np.degrees(np.arctan2(place[:, 2], flat)), np.hypot(flat, place[:, 2])
+    else:
+        azimuth, elevation, distance = place.T
+    own = round(float(np.atleast_1d(sofa.Data_SamplingRate)[0]))
+    return _room(path.stem, own, rate, azimuth, elevation, distance, {name: responses})
+
+
+def _tau_room(index: Path, path: Path, room: str, rate: int) -> RoomResponses:
+    import h5py  # type: ignore  # has no types, whether installed or not
+
+    data = loadmat(index, squeeze_me=True)["rirdata"]
+    entry = next(r for r in np.atleast_1d(data["room"].item()) if str(r[0]) == room)
+    directions = np.concatenate([_numbers(cell) for cell in np.ravel(entry[2])])
+    responses: dict[Format, Audio] = {}
+    with h5py.File(path, "r") as file:
+        for name in ("foa", "mic"):
+            cells = file["rirs"][name]  # [heights, trajectories] of references: MATLAB's order, reversed
+            parts = [np.asarray(file[cell], np.float32) for cell in np.ravel(np.transpose(cells))]
+            responses[name] = np.concatenate([part for part in parts if part.ndim == 3])  # [positions, channels, taps]
+    azimuth = np.degrees(np.arctan2(directions[:, 1], directions[:, 0]))
+    elevation = np.degrees(np.arctan2(directions[:, 2], np.hypot(directions[:, 0], directions[:, 1])))
+    own = int(np.ravel(data["fs"].item())[0])
+    return _room(room, own, rate, azimuth, elevation, np.ones(1), responses)
+
+
+def _numbers(cell: Any) -> Values:
+    """Vectors ``[n, 3]`` of a MATLAB cell, however often it is wrapped; none of an empty one."""
+    while isinstance(cell, np.ndarray) and cell.dtype == object and cell.size == 1:
+        cell = cell.item()
+    return np.asarray(cell, np.float64).reshape(-1, 3)
+
+
+def _room(
+    name: str,
+    own_rate: int,
+    rate: int,
+    azimuth: Values,
+    elevation: Values,
+    distance: Values,
+    responses: Mapping[Format, Audio],
+) -> RoomResponses:
+    """Check, resample and scale."""
+    count = len(azimuth)
+    distance = np.broadcast_to(distance, count).astype(np.float64)
+    scaled: dict[Format, Audio] = {}
+    for key, response in responses.items():
+        if response.ndim != 3 or response.shape[:2] != (count, CHANNELS[key]) or not np.isfinite(response).all():
+            raise ValueError(f"expected {key} as [{count}, {CHANNELS[key]}, taps], found {list(response.shape)}")
+        common = np.gcd(rate, own_rate)
+        heard = np.asarray(resample_poly(response, rate // common, own_rate // common, axis=-1), np.float32)
+        scaled[key] = heard / np.float32(_direct_gain(key, heard, distance, rate))
+    return RoomResponses(name, rate, (azimuth + 180) % 360 - 180, elevation, distance, scaled)
+
+
+def _direct_gain(name: Format, responses: Audio, distance: Values, rate: int) -> float:
+    """How much louder the direct sound is than 1/distance, as an amplitude, on the average of the positions."""
+    energy = []
+    for response in responses:
+        direct = response[:, direct_span(response, rate)].astype(np.float64)
+        energy.append(np.sum(direct[:1] ** 2) if name == "foa" else np.sum(direct**2) / len(direct))
+    gain = float(np.sqrt(np.mean(np.array(energy) * distance**2)))
+    if not gain > 0:
+        raise ValueError(f"expected {name} responses with sound in them, found silence")
+    return gain
