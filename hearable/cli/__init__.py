@@ -22,6 +22,7 @@ from hearable.cli.models import models
 from hearable.cli.seld import seld
 from hearable.cli.simulate import simulate
 from hearable.cli.synth import synth
+from hearable.cli.web import web
 
 __all__ = ["app"]
 
@@ -65,6 +66,7 @@ for _command in (
     latency,
     bridge,
     simulate,
+    web,
 ):
     app.command()(reporting(_command))
 app.add_typer(seld)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -46,7 +47,7 @@ def bridge(
     from hearable.live.realtime import prepare_process, prepare_thread
 
     flush_lines()
-    tell = (lambda text: emit({"event": text})) if as_json else say
+    tell: Callable[[str], None] = (lambda text: emit({"event": text})) if as_json else say
     with ThreadPoolExecutor(1) as background_thread:
         host = _host(model, enroller, profile, background, delay, background_thread, tell)
         report = _Reports(host, as_json)
@@ -73,7 +74,7 @@ def _host(
     background: float | None,
     delay_ms: float,
     pool: ThreadPoolExecutor,
-    tell: Any,
+    tell: Callable[[str], None],
 ) -> Host:
     from hearable.enrollment import enroll
     from hearable.link.host import Host

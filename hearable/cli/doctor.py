@@ -31,6 +31,9 @@ PACKAGES = (
     "textual",
     "cobs",
     "pyserial",
+    "starlette",
+    "uvicorn",
+    "websockets",
 )
 
 EARS_S = 6.0
