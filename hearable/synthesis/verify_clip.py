@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from hearable.errors import AudioError, HearableError
 from hearable.seld.events import Events, read_labels
-from hearable.synthesis.diffuse import N_FFT
 from hearable.synthesis.directions import angle_between_deg
 from hearable.synthesis.labels import FRAME_S, label_rows
 from hearable.synthesis.seld_files import LABELS, ROLES, audio_folder, read_json
@@ -24,6 +23,7 @@ from hearable.synthesis.seld_scene import CHANNELS, Format, SeldScene, ShoeboxRo
 
 Audio = NDArray[np.float32]
 
+AMBIENCE_N_FFT = 1024  # divides that of `diffuse_covariance`
 FLAT_SAMPLES = 4  # so many equal samples at the peak are clipped
 CLICK = 8.0  # a jump so many times what is around it
 CLICK_LEAST = 0.003  # of full scale
@@ -228,12 +228,12 @@ def _ambience(found: ClipFindings, name: str, audio: Audio, scene: SeldScene) ->
     tail_s = 0.2 + (scene.room.rt60_s if isinstance(scene.room, ShoeboxRoom) else 2.0 if scene.room else 0.0)
     quiet = _busy(scene, tail_s) == 0
     frame = round(FRAME_S * scene.rate)
-    window = np.hanning(N_FFT)
-    covariance = np.zeros((N_FFT // 2 + 1, len(audio), len(audio)), np.complex128)
+    window = np.hanning(AMBIENCE_N_FFT)
+    covariance = np.zeros((AMBIENCE_N_FFT // 2 + 1, len(audio), len(audio)), np.complex128)
     blocks = 0
-    for begin in range(0, scene.samples - N_FFT + 1, N_FFT // 2):
-        if quiet[begin // frame] and quiet[min((begin + N_FFT - 1) // frame, len(quiet) - 1)]:
-            spectra = np.fft.rfft(audio[:, begin : begin + N_FFT] * window).T
+    for begin in range(0, scene.samples - AMBIENCE_N_FFT + 1, AMBIENCE_N_FFT // 2):
+        if quiet[begin // frame] and quiet[min((begin + AMBIENCE_N_FFT - 1) // frame, len(quiet) - 1)]:
+            spectra = np.fft.rfft(audio[:, begin : begin + AMBIENCE_N_FFT] * window).T
             covariance += spectra[:, :, None] * spectra[:, None, :].conj()
             blocks += 1
     if blocks:
