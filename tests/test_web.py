@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import re
 import signal
 import socket
@@ -365,20 +366,28 @@ class TestCommand:
 
     def test_prints_the_address_serves_and_ends_on_interrupt(self, toy_folder, tmp_path):
         toymodel.profile(2).save(tmp_path / "dora.profile")
+        kept = tmp_path / "hearable" / "people"  # by hearable live
+        kept.mkdir(parents=True)
+        toymodel.profile(4).save(kept / "emil.profile")
+        toymodel.profile(4, "other-v1").save(kept / "frieda.profile")
+        environment = {**os.environ, "XDG_DATA_HOME": str(tmp_path)}
         command = self.command(toy_folder, "--port", "0", "--profile", str(tmp_path / "dora.profile"))
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        ) as running:
             try:
                 address = re.fullmatch(r"Open (http://127\.0\.0\.1:\d+/\?token=\S{20,})\n", running.stdout.readline())[
                     1
                 ]
                 assert fetch(address)[0] == 200
                 with connect(address.replace("http", "ws").replace("/?", "/live?")) as connection:
-                    assert Page(connection).until("status")["people"] == ["dora"]
+                    assert Page(connection).until("status")["people"] == ["dora", "emil"]
                     running.send_signal(signal.SIGINT)
                     assert running.wait(30) == 0
             finally:
                 running.kill()
-            assert running.stderr.read() == ""
+            said = running.stderr.read()
+            assert said.startswith("warning: frieda is left out") and said.count("\n") == 1
 
     def test_a_port_in_use_is_named(self, server, toy_folder):
         command = self.command(toy_folder, "--port", str(server.port))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from hearable.extractor import Model
+from hearable.live.realtime import prepare_thread
 from hearable.live.web.seats import Seats
 from hearable.profiles import SpeakerProfile
 from hearable.session import Graph
@@ -24,7 +25,7 @@ class Hearing:
 
     Attributes:
         people: by name, in the order in which they were added; all pages see the same.
-        workers: a thread for each seat, so that no stream waits for another.
+        workers: a thread for each seat, so that no stream waits for another, in real time where permitted.
 
     Raises:
         ProfileMismatch: one of the people is of another embedding space than the model.
@@ -37,7 +38,7 @@ class Hearing:
             model.condition(profile)
             self.people[name] = profile
         self.seats = Seats(seats)
-        self.workers = ThreadPoolExecutor(seats, thread_name_prefix="hearing")
+        self.workers = ThreadPoolExecutor(seats, "hearing", prepare_thread)
 
     def free_name(self) -> str:
         """A name for somebody who was given none."""
