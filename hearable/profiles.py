@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -46,6 +47,13 @@ class EnrollmentQuality:
     def ok(self) -> bool:
         """Whether the clip will do."""
         return not self.warnings
+
+    def rounded(self) -> dict[str, object]:
+        """Plain data to show, rounded to what the estimates are good for; what is not a number is ``None``."""
+        values = asdict(self)
+        warnings = list(values.pop("warnings"))
+        numbers = {name: round(value, 3) if math.isfinite(value) else None for name, value in values.items()}
+        return {"ok": self.ok, **numbers, "warnings": warnings}
 
 
 @dataclass(frozen=True, eq=False)

@@ -94,7 +94,7 @@ class Ears:
 
         self.client = jack.Client(name, no_start_server=True)
         self.ports = [self.client.inports.register(ear) for ear in ("left", "right")]
-        self._heard = np.zeros((2, round(seconds * rate)), np.float32)
+        self._heard = np.full((2, round(seconds * rate)), 0, np.float32)  # written, so that its pages are there
         self._at = 0
         self.begun = 0  # frame time of the first sample that is kept
         self.recording = threading.Event()

@@ -203,7 +203,7 @@ class TestCommands:
         )
         try:
             assert json.loads(bridge.stdout.readline()) == {"event": "waiting for a device"}
-            found = json.loads(self.run(f"device mix.wav --port {port} --out heard.wav --json"))
+            found = json.loads(self.run(f"simulate mix.wav --port {port} --out heard.wav --json"))
         finally:
             bridge.terminate()
             said, _ = bridge.communicate(timeout=30)
@@ -214,7 +214,7 @@ class TestCommands:
         assert all(line["host"]["people"] == 1 for line in lines if "device" in line)
 
     def test_a_device_that_nobody_serves_hears_its_microphones(self, folder):
-        shown = self.run("device mix.wav --out heard.wav --cut 0:1")
+        shown = self.run("simulate mix.wav --out heard.wav --cut 0:1")
         assert "hearable bridge --port /dev/" in shown and "in a session  no" in shown
         heard, sound = (soundfile.read(name)[0][100:20000] for name in ("heard.wav", "mix.wav"))
         assert np.abs(heard - sound).max() < 1e-4
@@ -225,9 +225,9 @@ class TestCommands:
             ("bridge --port /dev/nothing --model toy", 1, "/dev/nothing: cannot be opened: No such file"),
             ("bridge --port udp:1 --model toy --profile nobody.profile", 1, "nobody.profile"),
             ("bridge --port udp:1 --model toy --background 3", 2, "--background"),
-            ("device mix.wav --look 5", 2, "expected seconds FROM:TO"),
-            ("device mix.wav --cut 5:4", 2, "expected seconds FROM:TO"),
-            ("device nothing.wav", 1, "no such file"),
+            ("simulate mix.wav --look 5", 2, "expected seconds FROM:TO"),
+            ("simulate mix.wav --cut 5:4", 2, "expected seconds FROM:TO"),
+            ("simulate nothing.wav", 1, "no such file"),
         ],
     )
     def test_what_is_refused(self, folder, line, code, part):

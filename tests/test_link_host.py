@@ -245,8 +245,8 @@ class TestControls:
         assert clips[0].shape == (2, 48000) and host.processor.selected == "ann"
         future.set_result(toymodel.profile(3))
         self.feed(host, 1, start=676)
-        assert host.processor.selected == "person 3" and host.status().look == m.LOOK_ENROLLED
-        assert host.status().person == 2 and said[-1] == "enrolled person 3"
+        assert host.processor.selected == "person-1" and host.status().look == m.LOOK_ENROLLED
+        assert host.status().person == 2 and said[-1] == "enrolled person-1"
 
     def test_a_look_that_fails_says_why(self, make_host):
         said = []

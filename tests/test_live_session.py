@@ -28,9 +28,9 @@ def _home(tmp_path, monkeypatch):
 
 @pytest.fixture
 def talk(tmp_path) -> Path:
-    """Six seconds of somebody in front, in noise."""
+    """Four seconds of somebody in front, in noise."""
     rng = np.random.default_rng(0)
-    sound = np.tile(voice(120, 6.0, rng), (2, 1)) + 0.002 * rng.normal(size=(2, 96000))
+    sound = np.tile(voice(120, 4.0, rng), (2, 1)) + 0.002 * rng.normal(size=(2, 64000))
     write_audio(tmp_path / "talk.wav", sound.astype(np.float32), 16000)
     return tmp_path / "talk.wav"
 
@@ -55,9 +55,9 @@ def test_a_session_is_recorded_and_a_replay_repeats_it(shipped, talk, tmp_path):
         toymodel.profile(index).save(tmp_path / f"{name}.profile")
     profiles = (tmp_path / "anna.profile", tmp_path / "ben.profile")
     control, _ = controlled(shipped, replay=talk, profiles=profiles, record=tmp_path / "first")
-    until(lambda: control.status().sound.chunks > 60, control)
+    until(lambda: control.status().sound.chunks > 40, control)
     control.do("select", "ben")
-    until(lambda: control.status().sound.chunks > 120, control)
+    until(lambda: control.status().sound.chunks > 80, control)
     control.do("background", -12.0)
     until(lambda: control.status().engine.state == "ended", control)
     control.close()
@@ -66,17 +66,22 @@ def test_a_session_is_recorded_and_a_replay_repeats_it(shipped, talk, tmp_path):
     output, _ = read_audio(first / "output.wav")
     events = [json.loads(line) for line in (first / "events.jsonl").read_text().splitlines()]
     assert {"add", "select", "background", "said"} <= {event["do"] for event in events}
-    assert mixture.shape == output.shape and mixture.shape[1] > 90000
+    assert mixture.shape == output.shape and mixture.shape[1] > 58000
 
     again, _ = controlled(shipped, replay=first, record=tmp_path / "second")
     until(lambda: again.status().engine.state == "ended", again)
     assert again.status().people == ("anna", "ben") and again.status().sound.selected == "ben"
     again.close()
     second = next((tmp_path / "second").iterdir())
+    heard, _ = read_audio(second / "mixture.wav")
     repeated, _ = read_audio(second / "output.wav")
-    # The same sound is treated alike; a recording begins a little before or after the first chunk of the replay.
-    gains = [np.std(audio[:, 30000:80000]) for audio in (output, repeated)]
-    assert gains[1] == pytest.approx(gains[0], rel=0.05)
+    # The second recording began some chunks into the replay.
+    starts = [n for n in range(0, 24000, 128) if np.array_equal(mixture[:, n : n + 2560], heard[:, :2560])]
+    assert len(starts) == 1
+    samples = min(heard.shape[1], mixture.shape[1] - starts[0])
+    difference = np.abs(output[:, starts[0] :][:, :samples] - repeated[:, :samples])
+    if not (control.engine.counts.sheds or again.engine.counts.sheds):  # a busy machine may let everything pass
+        assert difference[:, 16000:].max() < 1e-3  # the state of the first session's beginning has faded
 
 
 def test_a_look_enrolls_selects_and_keeps_a_person(shipped, talk):

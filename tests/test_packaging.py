@@ -56,6 +56,11 @@ def test_the_wheel_holds_every_module(wheel):
     assert "hearable/py.typed" in wheel
 
 
+def test_the_wheel_holds_the_local_page(wheel):
+    static = {p.relative_to(ROOT).as_posix() for p in (ROOT / "hearable" / "live" / "web" / "static").iterdir()}
+    assert static and static <= set(wheel)
+
+
 def test_the_wheel_holds_the_models(wheel):
     shipped = [p for p in (ROOT / "models").iterdir() if p.suffix in (".onnx", ".md") or p.name == "SHA256SUMS"]
     assert {f"hearable/models/{p.name}" for p in shipped} <= set(wheel)
@@ -79,6 +84,9 @@ def test_the_install_brings_no_torch(dist):
         "textual",
         "cobs",
         "pyserial",
+        "starlette",
+        "uvicorn",
+        "websockets",
     }
 
 

@@ -68,6 +68,20 @@ def extractor() -> onnx.ModelProto:
     return _model(nodes, constants, EXTRACTOR)
 
 
+def mid_extractor() -> onnx.ModelProto:
+    """As ``extractor``, but both ears hear what is common to them: it extracts who is straight ahead."""
+    model = extractor()
+    model.graph.node[-1].output[0] = "scaled"
+    model.graph.node.extend(
+        [
+            helper.make_node("ReduceSum", ["scaled", "zero"], ["sum"], keepdims=1),
+            helper.make_node("Mul", ["sum", "tenth"], ["mid"]),  # soft enough for any profile: no limiter acts
+            helper.make_node("Concat", ["mid", "mid"], ["output"], axis=0),
+        ]
+    )
+    return model
+
+
 def conditioner() -> onnx.ModelProto:
     weights = np.stack([[gain(i) for i in range(8)], np.ones(8), np.zeros(8)], axis=1).astype(np.float32)
     nodes = [helper.make_node("MatMul", ["embedding", "weights"], ["conditioning"])]
@@ -108,9 +122,9 @@ def describe(model: onnx.ModelProto, spec: ModelSpec) -> None:
     helper.set_model_props(model, spec.to_metadata())
 
 
-def save_pair(folder: Path, name: str = "toy", space: str = "toy-v1") -> Path:
+def save_pair(folder: Path, name: str = "toy", space: str = "toy-v1", build_extractor=extractor) -> Path:
     """An extractor and its conditioner under a name; returns the extractor's path."""
-    for build, spec, suffix in ((extractor, EXTRACTOR, ""), (conditioner, CONDITIONER, ".conditioner")):
+    for build, spec, suffix in ((build_extractor, EXTRACTOR, ""), (conditioner, CONDITIONER, ".conditioner")):
         model = build()
         describe(model, replace(spec, name=name, embedding_space=space))
         onnx.save(model, folder / f"{name}{suffix}.onnx")

@@ -10,6 +10,7 @@ from typing import Annotated, TypeVar
 import typer
 
 from hearable.seld.accdoa import TRACKS
+from hearable.synthesis.seld_recipe import read_recipe
 from training.corpus import prepare
 from training.enroller import Enroller
 from training.enrollments import predict
@@ -24,8 +25,10 @@ from training.presets import (
     SeldPreset,
     VoicePreset,
 )
-from training.seld import train_on_files
+from training.seld import experiment, train_on_files, train_on_scenes
+from training.seld_cells import CELLS, Clips
 from training.seld_data import Shape
+from training.seld_report import collect, plot, table
 from training.train import load_weights, run
 
 Preset = TypeVar("Preset", ExtractorPreset, VoicePreset, RecognitionPreset, EnrollerPreset, SeldPreset)
@@ -192,13 +195,17 @@ def enrollments(
         predict(network, data, cache, split, EnrollerPreset().recipe, count)
 
 
+Recipe = Annotated[Path, typer.Option(help="Recipe of a SELD dataset.")]
 Seed = Annotated[int, typer.Option(help="Of the weights and the order of the examples.")]
+DCASE2021 = Path("datasets/dcase2021/recipe.toml")
 
 
 @app.command()
 def seld(
-    audio: Annotated[Path, typer.Option(help="Folder of sound files, named as fold1_...")],
-    labels: Annotated[Path, typer.Option(help="Folder of their csv files.")],
+    recipe: Recipe = DCASE2021,
+    audio: Annotated[Path | None, typer.Option(help="Folder of sound files (fold1_...): train on these.")] = None,
+    labels: Annotated[Path | None, typer.Option(help="Folder of their csv files.")] = None,
+    classes: Annotated[int, typer.Option(min=1, help="Number of classes of the files.")] = 12,
     mic: Annotated[bool, typer.Option("--mic", help="Microphones with GCC-PHAT, not FOA with intensity.")] = False,
     multi: Annotated[bool, typer.Option("--multi", help="Multi-ACCDOA: three events of a class at once.")] = False,
     runs: Runs = Path("runs"),
@@ -206,12 +213,46 @@ def seld(
     seed: Seed = 0,
     settings: Settings = None,
 ) -> None:
-    """Train the SELD baseline: folds 1 to 4 to train, 5 to validate, 6 to test."""
+    """Train the SELD baseline on sound files, or without them on a recipe's scenes rendered on the fly."""
+    if (audio is None) != (labels is None):
+        raise typer.BadParameter("expected --audio and --labels together")
     preset = changed(SeldPreset(), settings)
-    shape = Shape("mic" if mic else "foa", tracks=TRACKS if multi else 1)
-    preset = dataclasses.replace(preset, shape=shape)
-    found = train_on_files(preset, runs / name, audio, labels, seed)
+    shape = Shape("mic" if mic else "foa", classes, TRACKS if multi else 1)
+    if audio is not None and labels is not None:
+        found = train_on_files(dataclasses.replace(preset, shape=shape), runs / name, audio, labels, seed)
+    else:
+        read = read_recipe(recipe)
+        shape = dataclasses.replace(shape, classes=len(read.classes))
+        found = train_on_scenes(dataclasses.replace(preset, shape=shape), runs / name, read, Clips(), seed)
     typer.echo(json.dumps(found["official2021"]["scores"]))
+
+
+@app.command("seld-experiment")
+def seld_experiment(
+    recipe: Recipe = DCASE2021,
+    runs: Runs = Path("runs/seld-experiment"),
+    cell: Annotated[
+        list[str] | None, typer.Option(help="Cells, as clean or interferers+ambience. Default: all.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Training seeds a cell.")] = 3,
+    clips: Annotated[tuple[int, int, int], typer.Option(help="To train, validate and test on.")] = (200, 20, 50),
+    workers: Annotated[int, typer.Option(min=1, help="Processes that render.")] = 1,
+    docs: Annotated[Path, typer.Option(help="Folder for seld_cells.md and seld_cells.png.")] = Path("docs"),
+    settings: Settings = None,
+) -> None:
+    """Train the baseline with and without interferers, ambience and reverberation. Goes on where it stopped."""
+    known = {one.name: one for one in CELLS}
+    if unknown := set(cell or []) - known.keys():
+        raise typer.BadParameter(f"{', '.join(sorted(unknown))}: expected cells among {', '.join(known)}")
+    chosen = [known[one] for one in cell] if cell else CELLS
+    preset = changed(SeldPreset(), settings)
+    read = read_recipe(recipe)
+    preset = dataclasses.replace(preset, shape=Shape(classes=len(read.classes)))
+    experiment(preset, runs, read, Clips(*clips), chosen, range(seeds), workers)
+    found = collect(runs)
+    (docs / "seld_cells.md").write_text(table(found))
+    plot(found, docs / "seld_cells.png")
+    typer.echo(table(found))
 
 
 if __name__ == "__main__":

@@ -1,25 +1,32 @@
-"""Train the SELD baseline on files."""
+"""Train the SELD baseline: on files, on a recipe's scenes rendered on the fly, or on the cells of the experiment."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.data import Dataset, IterableDataset
+from tqdm import tqdm
 
 from hearable.errors import AudioError, LabelError
 from hearable.files import replacing
+from hearable.seld.features import Format
 from hearable.seld.metrics import MODES
+from hearable.synthesis.seld_recipe import SeldRecipe
 from training.presets import SeldPreset
-from training.seld_data import Example, Store, StoredClips, StoredExamples
+from training.seld_cells import CELLS, Cell, Clips, prepare, store_of
+from training.seld_data import Shuffled, Store, StoredClips, StoredExamples
 from training.seld_network import SeldNet
-from training.seld_task import SeldData, SeldTask, score
+from training.seld_scenes import SeldScenes
+from training.seld_task import Examples, SeldData, SeldTask, score
 from training.train import fit, load_weights
 
 VALIDATE_EVERY = 250
+EVERYTHING = CELLS[-1]
 
 
 def train(
@@ -28,7 +35,7 @@ def train(
     store: Store,
     names: dict[str, list[str]],
     seed: int,
-    scenes: IterableDataset[Example] | None = None,
+    scenes: Examples | None = None,
 ) -> dict[str, Any]:
     """Train, or go on where a run stopped, and score the test clips. What it returns is in ``result.json``, too.
 
@@ -51,15 +58,9 @@ def train(
     network = SeldNet(shape.kind, shape.classes, shape.tracks)
     examples = StoredExamples(store, names["train"], shape)
     network.standardise(*examples.statistics())
-    source: Dataset[Example] | IterableDataset[Example] = scenes or examples
     val = StoredClips(store, names["val"], shape)
-    fit(
-        SeldTask(network, preset, val),
-        SeldData(preset, seed, source, val),
-        preset,
-        folder,
-        validate_every=min(VALIDATE_EVERY, preset.steps),
-    )
+    task, data = SeldTask(network, preset, val), SeldData(preset, scenes or partial(Shuffled, examples, seed), val)
+    fit(task, data, preset, folder, validate_every=min(VALIDATE_EVERY, preset.steps))
     load_weights(network, folder / "weights.safetensors")
     test = StoredClips(store, names["test"], shape)
     scores = {mode: dataclasses.asdict(score(network, test, mode)) for mode in MODES}
@@ -75,3 +76,36 @@ def train_on_files(preset: SeldPreset, folder: Path, audio: Path, labels: Path, 
     store.add_files(audio, labels, preset.shape.kind)
     names = {"train": store.names(1, 2, 3, 4), "val": store.names(5), "test": store.names(6)}
     return train(preset, folder, store, names, seed)
+
+
+def train_on_scenes(preset: SeldPreset, folder: Path, recipe: SeldRecipe, clips: Clips, seed: int) -> dict[str, Any]:
+    """On scenes rendered on the fly; few of the training clips, and those to score, are rendered once and kept."""
+    few = dataclasses.replace(clips, train=min(clips.train, 20))
+    names = render(recipe, few, [EVERYTHING], folder / "features", preset.shape.kind, workers=1)
+    store = store_of(folder / "features", EVERYTHING)
+    return train(preset, folder, store, names, seed, partial(SeldScenes, recipe, "train", preset.shape))
+
+
+def render(
+    recipe: SeldRecipe, clips: Clips, cells: Sequence[Cell], folder: Path, kind: Format, workers: int
+) -> dict[str, list[str]]:
+    """Render the clips of all splits in some cells, those that are there already excepted; their names."""
+    ids = {split: clips.ids(recipe, split) for split in ("train", "val", "test")}
+    with tqdm(total=sum(map(len, ids.values())), desc="rendering", unit="clip") as bar:
+        return {split: prepare(recipe, ids[split], cells, folder, kind, workers, bar.update) for split in ids}
+
+
+def experiment(
+    preset: SeldPreset,
+    folder: Path,
+    recipe: SeldRecipe,
+    clips: Clips,
+    cells: Sequence[Cell],
+    seeds: Sequence[int],
+    workers: int,
+) -> None:
+    """Train and score each cell with each seed; whatever is there already is not done again."""
+    names = render(recipe, clips, cells, folder / "features", preset.shape.kind, workers)
+    for seed in seeds:  # outermost: every cell has a figure early
+        for cell in cells:
+            train(preset, folder / f"{cell.name}-{seed}", store_of(folder / "features", cell), names, seed)

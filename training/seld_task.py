@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import lightning
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import DataLoader, IterableDataset
 
 from hearable.seld.accdoa import TRACKS, decode_accdoa, decode_multi_accdoa
 from hearable.seld.events import Events
 from hearable.seld.metrics import Mode
 from hearable.seld.scores import Evaluation, evaluate
 from training.presets import SeldPreset
-from training.seld_data import Clip, Example, Shuffled, StoredClips
+from training.seld_data import Clip, Example, StoredClips
 from training.seld_losses import accdoa_loss, adpit_loss
 from training.seld_network import SeldNet
 from training.tasks import Task
 
 MODE: Mode = "official2021"
+
+Examples = Callable[[int], IterableDataset[Example]]
+"""Endless training examples from a number on: to take up a run."""
 
 
 class SeldTask(Task):
@@ -74,20 +77,15 @@ def score(network: SeldNet, clips: Iterable[Clip], mode: Mode = MODE) -> Evaluat
 class SeldData(lightning.LightningDataModule):
     """Training examples, endless, and whole clips for validation."""
 
-    def __init__(
-        self, preset: SeldPreset, seed: int, train: Dataset[Example] | IterableDataset[Example], val: StoredClips
-    ):
+    def __init__(self, preset: SeldPreset, train: Examples, val: StoredClips):
         super().__init__()
-        self.preset, self.seed, self.train, self.val = preset, seed, train, val
+        self.preset, self.train, self.val = preset, train, val
 
     def train_dataloader(self) -> DataLoader[Example]:
         trainer = self.trainer
         assert trainer is not None
-        examples = self.train
-        if not isinstance(examples, IterableDataset):
-            first = trainer.lightning_module.updates * self.preset.batch  # type: ignore[operator]
-            examples = Shuffled(examples, self.seed, first)
-        return DataLoader(examples, batch_size=self.preset.batch)
+        seen = trainer.lightning_module.updates * self.preset.batch  # type: ignore[operator]
+        return DataLoader(self.train(seen), batch_size=self.preset.batch)
 
     def val_dataloader(self) -> DataLoader[Clip]:
         return DataLoader(self.val, batch_size=None, collate_fn=lambda clip: [torch.from_numpy(v) for v in clip[:2]])

@@ -10,7 +10,6 @@ from hearable.cli.bench import bench
 from hearable.cli.bridge import bridge
 from hearable.cli.console import reporting, say
 from hearable.cli.corpora import corpora
-from hearable.cli.device import device
 from hearable.cli.devices import devices
 from hearable.cli.doctor import doctor
 from hearable.cli.enroll import enroll
@@ -21,7 +20,9 @@ from hearable.cli.latency import latency
 from hearable.cli.live import live
 from hearable.cli.models import models
 from hearable.cli.seld import seld
+from hearable.cli.simulate import simulate
 from hearable.cli.synth import synth
+from hearable.cli.web import web
 
 __all__ = ["app"]
 
@@ -64,7 +65,8 @@ for _command in (
     devices,
     latency,
     bridge,
-    device,
+    simulate,
+    web,
 ):
     app.command()(reporting(_command))
 app.add_typer(seld)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -38,15 +38,16 @@ def bridge(
 ) -> None:
     """Serve a device: its microphones' sound comes in, what its wearer wants to hear goes out.
 
-    The protocol is in firmware_bridge/PROTOCOL.md; `hearable device` is a device without hardware. Delay: 56 ms bear
+    The protocol is in firmware_bridge/PROTOCOL.md; `hearable simulate` is a device without hardware. Delay: 56 ms bear
     20 ms of jitter each way; a USB cable needs 24.
     """
     # Imported here, as everything that only some commands need.
     from hearable.link.serve import serve
     from hearable.link.transports import open_port
+    from hearable.live.realtime import prepare_process, prepare_thread
 
     flush_lines()
-    tell = (lambda text: emit({"event": text})) if as_json else say
+    tell: Callable[[str], None] = (lambda text: emit({"event": text})) if as_json else say
     with ThreadPoolExecutor(1) as background_thread:
         host = _host(model, enroller, profile, background, delay, background_thread, tell)
         report = _Reports(host, as_json)
@@ -55,8 +56,9 @@ def bridge(
         timer.daemon = True
         if seconds is not None:
             timer.start()
-        gc.collect()
-        gc.freeze()  # models and modules stay: no collection needs to look at them while sound runs
+        background_thread.submit(int).result()  # it begins before this thread's priority rises, or would inherit it
+        prepare_process()
+        prepare_thread()
         try:
             serve(lambda: open_port(port, baud, listen=True), host, stop, tell, report)
         except KeyboardInterrupt:
@@ -72,7 +74,7 @@ def _host(
     background: float | None,
     delay_ms: float,
     pool: ThreadPoolExecutor,
-    tell: Any,
+    tell: Callable[[str], None],
 ) -> Host:
     from hearable.enrollment import enroll
     from hearable.link.host import Host

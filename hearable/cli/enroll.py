@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -36,7 +34,7 @@ def enroll(
     assert quality is not None  # enroll() always judges
     if as_json:
         emit(
-            {"profile": str(out), "embedding_space": profile.embedding_space, "ok": quality.ok, **numbers(quality)},
+            {"profile": str(out), "embedding_space": profile.embedding_space, **quality.rounded()},
         )
         return
     lines(described(quality))
@@ -57,14 +55,6 @@ def _read(path: Path, start: float, seconds: float | None) -> tuple[Audio, int]:
                 "say where the person speaks, such as --start 12 --seconds 5"
             )
         return np.concatenate(list(reader.blocks()), axis=1), reader.rate
-
-
-def numbers(quality: EnrollmentQuality) -> dict[str, object]:
-    """The quality as plain data, rounded to what the estimates are good for; what is not a number is ``None``."""
-    values = asdict(quality)
-    warnings = list(values.pop("warnings"))
-    rounded = {name: round(value, 3) if math.isfinite(value) else None for name, value in values.items()}
-    return {**rounded, "warnings": warnings}
 
 
 def described(quality: EnrollmentQuality) -> list[tuple[str, str]]:

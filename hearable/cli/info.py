@@ -13,7 +13,6 @@ from hearable.audio import AudioReader
 from hearable.checkpoints import list_models, locate
 from hearable.cli.console import Json, emit, lines
 from hearable.cli.enroll import described as quality_lines
-from hearable.cli.enroll import numbers as quality_numbers
 from hearable.cli.models import count
 from hearable.cli.models import described as model_data
 from hearable.errors import HearableError
@@ -87,7 +86,7 @@ def _profile(path: Path) -> Described:
     if profile.quality is None:
         pairs.append(("quality", "unknown: not enrolled from a clip"))
     else:
-        data["quality"] = {"ok": profile.quality.ok, **quality_numbers(profile.quality)}
+        data["quality"] = profile.quality.rounded()
         pairs += quality_lines(profile.quality)
         pairs += [("warning", warning) for warning in profile.quality.warnings]
     return data, pairs

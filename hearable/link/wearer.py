@@ -85,7 +85,8 @@ class Wearer:
         except HearableError as problem:
             self._refuse(problem)
             return
-        name = f"person {len(self._processor.people) + 1}"
+        taken = self._processor.people
+        name = next(n for n in (f"person-{k}" for k in range(1, len(taken) + 2)) if n not in taken)
         self._processor.add(name, profile)
         self._processor.select(name)
         self.look = LOOK_ENROLLED

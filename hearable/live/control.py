@@ -118,6 +118,8 @@ class Control:
         Raises:
             AudioError: no devices that will do, or no folder to record to.
         """
+        if self._replay is not None:
+            self._replay.apply_due(self._again)
         self.engine.start(patient)
         if self._settings.record is not None:
             self._record()
@@ -261,7 +263,7 @@ class Control:
         if (recorder := self._recorder) is not None:
             recorder.take(before, after)
         if self._replay is not None:
-            self._replay.due(self._again)
+            self._replay.after_chunk(self._again)
 
     def _log(self, do: str, **details: Any) -> None:
         if (recorder := self._recorder) is not None:

@@ -63,10 +63,9 @@ def stream_table(status: Status) -> Table:
     if stream.timing is not None:
         timing = f"p50 {stream.timing.p50_ms:.2f} ms, p99 {stream.timing.p99_ms:.2f} ms of 8 ms"
         table.add_row("chunk time", Text(timing + (", PAUSED: too slow" if stream.shedding else "")))
-    losses = (
-        f"{stream.xruns} xruns, {stream.missed} missed chunks, {stream.sheds} pauses, {status.sound.bad_samples} bad"
-    )
-    table.add_row("losses", Text(losses, "red" if stream.missed else ""))
+    losses = [f"{stream.xruns} xruns", f"{stream.missed} missed chunks", f"{stream.sheds} pauses",
+              f"{stream.worker_errors} errors", f"{status.sound.bad_samples} bad samples"]  # fmt: skip
+    table.add_row("losses", Text(", ".join(losses), "red" if stream.missed else ""))
     table.add_row("buffer", Text(f"{stream.buffer_ms:.1f} ms, clocks {stream.drift_ppm:+.0f} ppm"))
     table.add_row("latency", Text(f"{stream.latency_ms:.1f} ms end to end, and the devices' own"))
     return table

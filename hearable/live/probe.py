@@ -10,7 +10,7 @@ from hearable.chunks import Audio
 from hearable.errors import AudioError
 
 BURSTS = 8
-EVERY_CHUNKS = 75  # 0.6 s: longer than any delay that is of use
+EVERY_CHUNKS = 50  # 0.4 s: longer than any delay that is of use
 FIRST_CHUNK = 25
 PEAK = 0.25
 LEAST_SHARPNESS = 4.0  # the correlation's peak, above the next highest apart from it

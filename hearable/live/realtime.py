@@ -7,23 +7,33 @@ import os
 import sys
 
 PRIORITY = 60  # below the sound server's own threads (70 and up)
+# Whoever holds the interpreter's lock must not be put aside by other programs: the worker would wait for it.
+OTHERS_PRIORITY = 5
 SWITCH_S = 2e-4  # another thread gives way to the worker that soon, instead of after 5 ms
 
 
 def prepare_process() -> None:
-    """Once, when everything is loaded: a collection over all objects may take 250 ms, longer than any buffer."""
-    gc.collect()
+    """Once, in the main thread, when everything is loaded, before other threads start."""
+    gc.collect()  # over all objects it may take 250 ms, longer than any buffer
     gc.freeze()
     gc.disable()  # sound makes no reference cycles
     sys.setswitchinterval(SWITCH_S)
+    _realtime(OTHERS_PRIORITY)  # threads that are started from now on inherit it
 
 
 def prepare_thread() -> str:
     """Give the calling thread real-time priority where the system permits; returns what it has."""
     if not hasattr(os, "sched_setscheduler"):
         return "normal priority: this system has no real-time scheduling for us"
-    try:
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(PRIORITY))
-    except OSError:
+    if not _realtime(PRIORITY):
         return "normal priority: allow real-time priority (rtprio in /etc/security/limits.d) against gaps"
     return f"real-time priority {PRIORITY}"
+
+
+def _realtime(priority: int) -> bool:
+    """Let the calling thread go before everything of lower priority; whether the system permits it."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(priority))
+    except (AttributeError, OSError):
+        return False
+    return True

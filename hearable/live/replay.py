@@ -61,12 +61,16 @@ class Replay:
             self._at = after
         stream.capture(block)
 
-    def due(self, apply: Callable[[dict[str, Any]], None]) -> None:
-        """Call once a chunk, after it: applies what happened before the next one."""
-        self._chunk += 1
+    def apply_due(self, apply: Callable[[dict[str, Any]], None]) -> None:
+        """Apply what happened before the present chunk; before the first, what was so when the session began."""
         while self._next < len(self.events) and self.events[self._next]["chunk"] <= self._chunk:
             apply(self.events[self._next])
             self._next += 1
+
+    def after_chunk(self, apply: Callable[[dict[str, Any]], None]) -> None:
+        """Call once a chunk, after it: applies what happened before the next one."""
+        self._chunk += 1
+        self.apply_due(apply)
 
 
 def _events(path: Path) -> list[dict[str, Any]]:

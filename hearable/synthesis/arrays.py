@@ -98,7 +98,7 @@ class HrirArray:
     """
 
     def __init__(self, head: HrirSet):
-        onset = _onsets(head.responses)
+        onset = onsets(head.responses)
         self._lag = onset - onset[head.nearest(0.0, 0.0)].mean()  # samples after the wave passes the head's centre
         aligned = irfft(rfft(head.responses, LONG) * delays(LEAD - onset, LONG) * band_edge(LONG))
         self._aligned = aligned[..., :TAPS]
@@ -190,7 +190,7 @@ def band_edge(n_fft: int) -> NDArray[np.float32]:
     return np.asarray(np.cos(np.pi / 2 * place) ** 2, np.float32)
 
 
-def _onsets(responses: NDArray[np.float32]) -> NDArray[np.float64]:
+def onsets(responses: NDArray[np.float32]) -> NDArray[np.float64]:
     """Where each response first reaches a fifth of its peak, in samples: ``[directions, ears]``."""
     fine = 8
     wave = np.abs(resample_poly(responses, fine, 1, axis=-1))

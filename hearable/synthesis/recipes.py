@@ -12,7 +12,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hearable.synthesis.hrir import HrirSet
-from hearable.synthesis.scene import Clip, Role, Scene, Source
+from hearable.synthesis.scene import Clip, Microphones, Role, Scene, Source
+
+REALITY = 1  # with a scene's seed, that of motion and faults
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,11 @@ class TseRecipe:
         reference_db: level of the reference, in dB relative to full scale.
         off_axis_deg: how far to either side of straight ahead the enrolled speaker may be.
         absent_share: share of mixtures in which the enrolled speaker does not speak; as many others do.
+        turn_deg_s: how fast each talker of the mixture goes round the listener, either way, at most.
+        head_turn_deg_s: how fast the listener's head turns in the mixture, either way, at most.
+        microphone_noise_db: level of the microphones' own noise, in dB relative to full scale; none for ``None``.
+        clip_db: level at which the microphones clip, in dB relative to full scale; none for ``None``.
+        ear_gain_db: error of each ear's gain, either way, at most.
     """
 
     samples: int = 80000
@@ -67,6 +74,11 @@ class TseRecipe:
     reference_db: tuple[float, float] = (-60.0, -40.0)
     off_axis_deg: float = 0.0
     absent_share: float = 0.0
+    turn_deg_s: float = 0.0
+    head_turn_deg_s: float = 0.0
+    microphone_noise_db: tuple[float, float] | None = None
+    clip_db: tuple[float, float] | None = None
+    ear_gain_db: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -177,11 +189,30 @@ def draw_tse(seed: int, material: Material, recipe: TseRecipe) -> TseScene:
     in_front = facing(in_front, draw.listener, float(rng.uniform(-recipe.off_axis_deg, recipe.off_axis_deg)))
     around += draw.background(m)
     name = draw.listener.name
+    # With draws of their own: the same scenes with and without motion and faults can be compared.
+    real = np.random.default_rng([seed, REALITY])
+    microphones = _microphones(real, recipe)
+    moving = tuple(
+        replace(s, turn_deg_s=float(real.uniform(-1, 1)) * recipe.turn_deg_s) if s.role != "noise" else s
+        for s in sources
+    )
+    head_turn = float(real.uniform(-1, 1)) * recipe.head_turn_deg_s
     return TseScene(
-        mixture=Scene(seed, n, name, reference, tuple(sources)),
-        enrollment=Scene(seed, m, name, reference, (in_front, *around)),
+        mixture=Scene(seed, n, name, reference, moving, head_turn, microphones),
+        enrollment=Scene(seed, m, name, reference, (in_front, *around), 0.0, microphones),
         present=present,
     )
+
+
+def _microphones(rng: np.random.Generator, recipe: TseRecipe) -> Microphones | None:
+    """One pair for the mixture and the enrollment."""
+    noise_db, clip_db = (
+        None if between is None else float(rng.uniform(*between))
+        for between in (recipe.microphone_noise_db, recipe.clip_db)
+    )
+    left, right = (float(gain) for gain in rng.uniform(-1, 1, 2) * recipe.ear_gain_db)
+    ideal = noise_db is None and clip_db is None and recipe.ear_gain_db == 0
+    return None if ideal else Microphones(noise_db, clip_db, (left, right))
 
 
 def facing(source: Source, listener: HrirSet, off_axis_deg: float = 0.0) -> Source:

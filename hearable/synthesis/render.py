@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from scipy.signal import oaconvolve
 
 from hearable.synthesis.hrir import HrirSet
-from hearable.synthesis.scene import Scene, Source
+from hearable.synthesis.moving_talkers import moving_image
+from hearable.synthesis.scene import Microphones, Scene, Source
 
 Audio = NDArray[np.float32]
-TURN_HOP = 1024  # samples between the directions of a moving source: 3 degrees at 45 degrees a second and 16 kHz
+
+MICROPHONES = 1  # with the scene's seed, that of their noise
 
 
 class SoundBank(Protocol):
@@ -29,7 +31,7 @@ class RenderedScene:
     """What the listener's ears receive.
 
     Attributes:
-        mixture: float32 ``[2, samples]``, the sum of the images.
+        mixture: float32 ``[2, samples]``, the sum of the images; then the microphones' noise and clipping.
         images: float32 ``[sources, 2, samples]``: each source alone, in the scene's order.
     """
 
@@ -70,30 +72,26 @@ def render(scene: Scene, bank: SoundBank, listeners: Mapping[str, HrirSet]) -> R
     listener = listeners[scene.listener]
     images = np.empty((len(scene.sources), 2, scene.samples), np.float32)
     for image, source in zip(images, scene.sources, strict=True):
+        turn = source.turn_deg_s - scene.head_turn_deg_s
         needed = scene.samples + listener.taps - 1
         dry = dry_signal(source, bank, needed, scene.reference_db + source.level_db)
-        if source.turn_deg_s:
-            image[:] = _turning(dry, source, listener)
+        if turn:
+            image[:] = moving_image(listener, dry, source.azimuth_deg, source.elevation_deg, turn)
         else:
             response = listener.responses[listener.nearest(source.azimuth_deg, source.elevation_deg)]
             image[:] = oaconvolve(dry[None], response, mode="valid", axes=-1)
-    return RenderedScene(images.sum(0), images)
+    if scene.microphones is None:
+        return RenderedScene(images.sum(0), images)
+    images *= 10 ** (np.array(scene.microphones.gain_db, np.float32)[:, None] / 20)
+    return RenderedScene(_recorded(images.sum(0), scene.microphones, scene.seed), images)
 
 
-def _turning(dry: Audio, source: Source, listener: HrirSet) -> Audio:
-    """A source on the move, ``[2, samples]``: the sound is cut into overlapping pieces that sum to it.
-
-    Each piece, reverberation and all, is heard through the response of where the source is in its middle, so nothing
-    clicks. Beyond the last measured direction it stands still.
-    """
-    lead = listener.taps - 1
-    window = np.hanning(2 * TURN_HOP + 1)[:-1].astype(np.float32)
-    padded = np.pad(dry, (TURN_HOP, 2 * TURN_HOP))
-    heard = np.zeros((2, len(padded) + lead), np.float32)
-    for begin in range(0, len(dry) + TURN_HOP, TURN_HOP):  # a piece's middle is sample ``begin`` of the dry sound
-        seconds = max(0, begin - lead) / listener.sample_rate_hz
-        index = listener.nearest(source.azimuth_deg + source.turn_deg_s * seconds, source.elevation_deg)
-        piece = padded[begin : begin + 2 * TURN_HOP] * window
-        whole = oaconvolve(piece[None], listener.responses[index], axes=-1)
-        heard[:, begin : begin + whole.shape[1]] += whole
-    return heard[:, TURN_HOP + lead : TURN_HOP + len(dry)]
+def _recorded(sound: Audio, microphones: Microphones, seed: int) -> Audio:
+    """Sound ``[2, samples]`` with the microphones' noise, clipped."""
+    if microphones.noise_db is not None:
+        noise = np.random.default_rng([seed, MICROPHONES]).standard_normal(sound.shape, np.float32)
+        sound = sound + noise * np.float32(10 ** (microphones.noise_db / 20))
+    if microphones.clip_db is not None:
+        limit = np.float32(10 ** (microphones.clip_db / 20))
+        sound = np.clip(sound, -limit, limit)
+    return sound

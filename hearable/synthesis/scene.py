@@ -29,8 +29,7 @@ class Source:
         azimuth_deg: 0 front, +90 left.
         elevation_deg: + up.
         level_db: RMS level of the dry signal, in dB relative to the scene's reference level.
-        turn_deg_s: how fast the azimuth changes from the scene's beginning on, + counter-clockwise; a listener who
-            turns gives all sources the same.
+        turn_deg_s: how fast the azimuth, which is that at the scene's beginning, changes; + to the left.
     """
 
     role: Role
@@ -43,6 +42,21 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Microphones:
+    """What the microphones at the ears add to the sound.
+
+    Attributes:
+        noise_db: RMS level of their own noise at each ear, in dB relative to full scale; none for ``None``.
+        clip_db: level at which they clip, in dB relative to full scale; none for ``None``.
+        gain_db: error of each ear's gain, left and right.
+    """
+
+    noise_db: float | None = None
+    clip_db: float | None = None
+    gain_db: tuple[float, float] = (0.0, 0.0)
+
+
+@dataclass(frozen=True)
 class Scene:
     """What is to be rendered.
 
@@ -52,6 +66,8 @@ class Scene:
         listener: name of the impulse response set.
         reference_db: level of 0 dB in ``Source.level_db``, in dB relative to full scale.
         sources: all sources, targets first.
+        head_turn_deg_s: how fast the listener's head turns, + to the left: all sources go the other way round it.
+        microphones: at the ears; ideal ones for ``None``.
     """
 
     seed: int
@@ -59,6 +75,8 @@ class Scene:
     listener: str
     reference_db: float
     sources: tuple[Source, ...]
+    head_turn_deg_s: float = 0.0
+    microphones: Microphones | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form."""
@@ -68,4 +86,6 @@ class Scene:
     def from_dict(data: dict[str, Any]) -> Scene:
         """Inverse of `to_dict`."""
         sources = tuple(Source(**{**s, "clips": tuple(Clip(**c) for c in s["clips"])}) for s in data["sources"])
-        return Scene(**{**data, "sources": sources})
+        found = data.get("microphones")
+        microphones = found and Microphones(**{**found, "gain_db": tuple(found["gain_db"])})
+        return Scene(**{**data, "sources": sources, "microphones": microphones})

@@ -1,4 +1,4 @@
-"""``hearable device``: a simulated device, to try the bridge without hardware."""
+"""``hearable simulate``: a simulated device, to try the bridge without hardware."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from hearable.link.transports import Transport
 
 
-def device(
+def simulate(
     sound: Annotated[Path, typer.Argument(metavar="SOUND", help="Binaural recording: what its microphones hear.")],
     port: Annotated[str, typer.Option(help="pty for a pseudo-terminal, udp:ADDRESS:PORT or tcp:ADDRESS:PORT.")] = "pty",
     out: Annotated[Path | None, typer.Option(help="Sound file to write: what it played.")] = None,

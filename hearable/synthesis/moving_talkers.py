@@ -1,0 +1,87 @@
+"""A source that goes round a listener, or a listener who turns: binaural sound without clicks.
+
+The first milliseconds of the listener's responses (all there is of a head in the free field) turn continuously, their
+onsets and shapes interpolated between the measured directions; a room's later sound is cross-faded.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hearable.synthesis.arrays import LEAD, TAPS, onsets, receiver
+from hearable.synthesis.directions import unit_vectors
+from hearable.synthesis.hrir import HrirSet
+from hearable.synthesis.propagation import MovingSource, crossfaded
+from hearable.synthesis.spherical_head import SPEED_OF_SOUND
+
+Audio = NDArray[np.float32]
+Values = NDArray[np.float64]
+
+EARLY_S = 0.003  # after the latest onset, for which the direct sound is taken to last
+FADE_S = 0.002  # over which it gives way to the later sound
+LATE_HOP_S = 0.05  # between the directions of the later sound
+WIDEST_GAP_DEG = 60.0  # between the azimuths of a set that goes all the way round
+
+
+def moving_image(listener: HrirSet, dry: Audio, azimuth_deg: float, elevation_deg: float, turn_deg_s: float) -> Audio:
+    """What the ears hear of a moving source, ``[2, samples - taps + 1]``: the part with all of the responses in it.
+
+    Args:
+        listener: impulse responses, of a head or of a head in a room.
+        dry: ``[samples]``, from ``taps - 1`` samples before the result begins.
+        azimuth_deg: at the beginning of the result.
+        elevation_deg: all the time.
+        turn_deg_s: how the azimuth changes; + to the left. At the edge of what was measured it stops.
+    """
+    early, late = _split(listener)
+    rate, lead = listener.sample_rate_hz, listener.taps - 1
+
+    def azimuth(time: Values) -> Values:
+        return _within(azimuth_deg + turn_deg_s * (time - lead) / rate, listener)
+
+    # The ears' responses begin where their set has them: as much later as makes the delay a whole number of samples.
+    centre = float(onsets(early.responses)[early.nearest(0.0, 0.0)].mean())
+    rest = centre - np.floor(centre) + 1
+
+    def path(time: Values) -> tuple[Values, Values]:
+        where = unit_vectors(azimuth(time), np.full(time.shape, elevation_deg)) * rest / rate * SPEED_OF_SOUND
+        return where[None], np.ones((1, len(time)))
+
+    ears = receiver(("binaural",), rate, early)
+    begin = lead + LEAD + 1 - int(np.floor(centre))
+    samples = len(dry) - lead
+    heard: Audio = MovingSource(ears, dry).heard(path)[:, begin : begin + samples]
+    if late is None:
+        return heard
+
+    def response(time: int) -> Audio:
+        return np.asarray(late[listener.nearest(float(azimuth(np.array(float(time)))), elevation_deg)])
+
+    later = crossfaded(dry, round(LATE_HOP_S * rate), response, alike=True)
+    return np.asarray(heard + later[:, lead : lead + samples])
+
+
+@lru_cache(maxsize=64)
+def _split(listener: HrirSet) -> tuple[HrirSet, Audio | None]:
+    """The early part of a set, as a set, and the later part of its responses, if there is any."""
+    if listener.taps <= TAPS - LEAD:
+        return listener, None
+    rate = listener.sample_rate_hz
+    end = onsets(listener.responses).max() + EARLY_S * rate
+    place = np.clip((np.arange(listener.taps) - end) / (FADE_S * rate), 0, 1)
+    weight = np.cos(np.pi / 2 * place) ** 2
+    early = (listener.responses * weight).astype(np.float32)
+    name, azimuth, elevation = listener.name, listener.azimuth_deg, listener.elevation_deg
+    kept = early[..., : int(np.ceil(end + FADE_S * rate))]
+    return HrirSet(name, kept, azimuth, elevation, rate), listener.responses - early
+
+
+def _within(azimuth_deg: Values, listener: HrirSet) -> Values:
+    """Azimuths, stopped at the edges of a set that does not go all the way round."""
+    around = np.sort(listener.azimuth_deg.astype(np.float64))
+    if np.diff(around, append=around[0] + 360).max() <= WIDEST_GAP_DEG:
+        return azimuth_deg
+    return np.asarray(np.clip(azimuth_deg, around[0], around[-1]))

@@ -1,0 +1,130 @@
+"""The eight cells of the experiment: the same scenes with and without interferers, ambience and reverberation."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import multiprocessing
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from hearable.seld.events import Events
+from hearable.seld.features import Features, Format, features
+from hearable.synthesis.render_seld import Audio, Stems, render_seld
+from hearable.synthesis.seld_draw import ClipId, SeldClip, SeldDraw
+from hearable.synthesis.seld_recipe import SeldRecipe
+from training.seld_data import Store
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What a scene is left with."""
+
+    interferers: bool
+    ambience: bool
+    reverberation: bool
+
+    @property
+    def name(self) -> str:
+        """``clean`` or what is there, as in ``interferers+ambience``."""
+        return "+".join(field for field, there in dataclasses.asdict(self).items() if there) or "clean"
+
+
+CELLS = [Cell(*there) for there in product((False, True), repeat=3)]
+
+
+@dataclass(frozen=True)
+class Clips:
+    """How many clips of each split, shared out evenly among its folds."""
+
+    train: int = 200
+    val: int = 20
+    test: int = 50
+
+    def ids(self, recipe: SeldRecipe, split: str) -> list[ClipId]:
+        """The clips of a split: the folds take turns."""
+        folds = [fold.number for fold in recipe.fold if fold.split == split]
+        return [ClipId(folds[n % len(folds)], n // len(folds)) for n in range(getattr(self, split))]
+
+
+def mix(clip: SeldClip, stems: Stems, cell: Cell) -> Audio:
+    """The stems that a cell has, ``[channels, samples]``."""
+    total = stems.ambience.copy() if cell.ambience else np.zeros_like(stems.ambience)
+    for event, image in zip(clip.scene.events, stems.events, strict=True):
+        if event.role == "target" or cell.interferers:
+            total[:, image.start : image.start + image.audio.shape[1]] += image.audio
+    return total
+
+
+def cells_of(draw: SeldDraw, clip: SeldClip, cells: Sequence[Cell], kind: Format) -> Iterator[tuple[Cell, Features]]:
+    """Features of a clip in each cell: rendered once with and once without a room, the rest are sums of stems."""
+    for reverberation in (False, True):
+        chosen = [cell for cell in cells if cell.reverberation is reverberation]
+        if chosen:
+            room = clip.scene.room if reverberation else None
+            scene = dataclasses.replace(clip.scene, room=room, formats=(kind,))
+            stems = render_seld(scene, draw.sounds).stems[kind]
+            for cell in chosen:
+                yield cell, features(mix(clip, stems, cell), kind)
+
+
+def store_of(folder: Path, cell: Cell) -> Store:
+    """Where the clips of a cell are kept."""
+    return Store(folder / cell.name)
+
+
+def prepare(
+    recipe: SeldRecipe,
+    ids: Sequence[ClipId],
+    cells: Sequence[Cell],
+    folder: Path,
+    kind: Format,
+    workers: int,
+    progress: Callable[[int], object] = lambda clips: None,
+) -> list[str]:
+    """Render what is not there yet; the names of the clips."""
+    tasks = ids, [cells] * len(ids), [folder] * len(ids), [kind] * len(ids)
+    names = []
+    with contextlib.ExitStack() as stack:
+        if workers == 1:
+            found = map(partial(render_clip, SeldDraw(recipe)), *tasks)
+        else:
+            # Spawned, not forked: torch's threads do not live through a fork.
+            context = multiprocessing.get_context("spawn")
+            pool = stack.enter_context(ProcessPoolExecutor(workers, context, _start, (recipe,)))
+            found = pool.map(_in_worker, *tasks)
+        for name in found:
+            names.append(name)
+            progress(1)
+    return names
+
+
+def render_clip(draw: SeldDraw, id_: ClipId, cells: Sequence[Cell], folder: Path, kind: Format) -> str:
+    """Keep a clip in the cells that do not have it; its name."""
+    clip = draw.draw(id_)
+    missing = [cell for cell in cells if clip.name not in store_of(folder, cell)]
+    if missing:
+        events = Events.from_rows(clip.labels(draw.recipe.classes))
+        with threadpool_limits(1):
+            for cell, spectra in cells_of(draw, clip, missing, kind):
+                store_of(folder, cell).add(clip.name, spectra, events)
+    return clip.name
+
+
+_draw: SeldDraw  # of a worker
+
+
+def _start(recipe: SeldRecipe) -> None:
+    global _draw
+    _draw = SeldDraw(recipe)
+
+
+def _in_worker(id_: ClipId, cells: Sequence[Cell], folder: Path, kind: Format) -> str:
+    return render_clip(_draw, id_, cells, folder, kind)

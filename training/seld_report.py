@@ -1,0 +1,89 @@
+"""What the experiment found: a table and a plot of all cells, and the effect of each condition."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from hearable.errors import AudioError, LabelError
+from hearable.files import replacing
+from hearable.seld.scores import Scores
+from training.seld_cells import CELLS, Cell
+from training.seld_task import MODE
+
+MEASURES = {"er": ("ER 20°", 1, ".2f"), "f": ("F 20°, %", 100, ".1f"), "le": ("LE CD, °", 1, ".1f"),
+            "lr": ("LR CD, %", 100, ".1f"), "seld": ("SELD score", 1, ".3f")}  # fmt: skip
+CONDITIONS = [field.name for field in dataclasses.fields(Cell)]
+
+Found = dict[Cell, np.ndarray]  # [seeds, measures]
+
+
+def collect(folder: Path) -> Found:
+    """The scores of each cell that has any.
+
+    Raises:
+        LabelError: there are none.
+    """
+    found = {}
+    for cell in CELLS:
+        results = [json.loads(path.read_text()) for path in sorted(folder.glob(f"{cell.name}-*/result.json"))]
+        if results:
+            found[cell] = np.array([[r[MODE]["scores"][f.name] for f in dataclasses.fields(Scores)] for r in results])
+    if not found:
+        raise LabelError(f"{folder}: expected results of the experiment, found none")
+    return found
+
+
+def effects(found: Found) -> dict[str, np.ndarray]:
+    """Of each condition: what it adds to each measure, ``[pairs]`` of cells alike but for it, ``[pairs, measures]``."""
+    changes = {}
+    for name in CONDITIONS:
+        pairs = [(cell, dataclasses.replace(cell, **{name: True})) for cell in found if not getattr(cell, name)]
+        rows = [found[more].mean(0) - found[less].mean(0) for less, more in pairs if more in found]
+        if rows:
+            changes[name] = np.array(rows)
+    return changes
+
+
+def table(found: Found) -> str:
+    """Markdown: mean and standard deviation over seeds of each cell, then the mean effect of each condition."""
+    labels = [label for label, *_ in MEASURES.values()]
+    lines = [f"| cell | seeds | {' | '.join(labels)} |", "|---|---|" + "---|" * len(labels)]
+    for cell, values in found.items():
+        spread = values.std(0, ddof=1) if len(values) > 1 else np.full(values.shape[1], np.nan)
+        cells = [
+            f"{scale * mean:{form}} ± {scale * deviation:{form}}"
+            for (_, scale, form), mean, deviation in zip(MEASURES.values(), values.mean(0), spread, strict=True)
+        ]
+        lines.append(f"| {cell.name} | {len(values)} | {' | '.join(cells)} |")
+    lines += ["", f"| adds, on average | {' | '.join(labels)} |", "|---|" + "---|" * len(labels)]
+    for name, change in effects(found).items():
+        cells = [f"{scale * v:+{form}}" for (_, scale, form), v in zip(MEASURES.values(), change.mean(0), strict=True)]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def plot(found: Found, path: Path) -> None:
+    """Write a png: F-score and localisation error of each cell, a point a seed.
+
+    Raises:
+        AudioError: the system refuses to write.
+    """
+    figure = Figure(figsize=(9, 4), layout="constrained")
+    names = [cell.name.replace("+", "\n+ ") for cell in found]
+    for axes, measure in zip(figure.subplots(1, 2), ("f", "le"), strict=True):
+        label, scale, _ = MEASURES[measure]
+        column = list(MEASURES).index(measure)
+        for place, values in enumerate(found.values()):
+            axes.plot(np.full(len(values), place), scale * values[:, column], "o", color="tab:blue", alpha=0.6)
+            axes.plot(place, scale * values[:, column].mean(), "_", color="black", markersize=18)
+        axes.set_xticks(range(len(names)), names, fontsize=7)
+        axes.set_ylabel(label)
+        axes.set_ylim(bottom=0)
+        axes.grid(axis="y", alpha=0.3)
+    with replacing(path, AudioError) as temporary:
+        figure.savefig(temporary, format="png", dpi=120)
