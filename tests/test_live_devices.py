@@ -7,7 +7,7 @@ import pytest
 from hearable.errors import AudioError
 from hearable.live import devices as module
 from hearable.live.devices import Device, choose, remember, remembered_devices
-from hearable.live.engine import shares_clock
+from hearable.live.portaudio import shares_clock
 
 MIC = Device(0, "Built-in Microphone", "ALSA", 1, 0, 44100, ("input",))
 EARS = Device(1, "Binaural USB", "ALSA", 2, 0, 48000)

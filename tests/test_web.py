@@ -97,7 +97,7 @@ class TestStrangers:
         assert fetch(server.address("/extract", "wrong"), b"x")[0] == 403
         assert fetch(server.address("/extract"), b"x", Origin="http://evil.example")[0] == 403
 
-    @pytest.mark.parametrize("origin", ["http://evil.example", "http://localhost:1", "null"])
+    @pytest.mark.parametrize("origin", ["http://evil.example", "http://localhost:1", "http://[", "null"])
     def test_a_foreign_origin_gets_no_socket(self, server, origin):
         with pytest.raises(InvalidStatus) as refused:
             connect(server.address("/live", scheme="ws"), origin=origin)
@@ -111,6 +111,7 @@ class TestStrangers:
     def test_another_host_name_is_refused_scripts_included(self, server):
         for path in ("/", "/static/page.js"):
             assert fetch(server.address(path), Host=f"evil.example:{server.port}")[0] == 403
+            assert fetch(server.address(path), Host="[")[0] == 403
 
     def test_its_own_page_is_welcome(self, server):
         with connect(server.address("/live", scheme="ws"), origin=f"http://127.0.0.1:{server.port}") as connection:

@@ -10,7 +10,7 @@ import typer
 from hearable.cli.console import Json, emit, say, table
 from hearable.errors import AudioError
 from hearable.live.devices import WHAT, Choice, Device, Way, choose, remember, remembered_devices
-from hearable.live.engine import query_devices, shares_clock
+from hearable.live.portaudio import query_devices, shares_clock
 
 
 def devices(

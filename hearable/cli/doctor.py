@@ -15,7 +15,7 @@ from hearable import checkpoints
 from hearable.cli.console import Json, emit, say
 from hearable.errors import AudioError, HearableError, ModelError
 from hearable.live.ears import Verdict, check_ears
-from hearable.live.engine import query_devices, record
+from hearable.live.portaudio import query_devices, record
 from hearable.session import Graph
 from hearable.timing import measure
 

@@ -64,7 +64,7 @@ def shards(
     total = sum(path.suffix in SOUND for path in audio.rglob("*"))
     with progress_bar("clips", total, True) as progress:
         written = write_shards(audio, labels, out, clips, seed, progress)
-    say(f"Wrote {total} clips as {len(written)} shards into {out}")
+    say(f"{total} clips in {written[0]} to {written[-1].name}")
 
 
 @contextlib.contextmanager

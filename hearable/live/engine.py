@@ -1,20 +1,30 @@
-"""The audio engine: devices, their callbacks, the worker. The only module that imports sounddevice."""
+"""The audio engine: two devices, their callbacks, the worker, and what to do when a device vanishes."""
 
 from __future__ import annotations
 
-import platform
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import numpy as np
 
 from hearable.chunks import Audio
 from hearable.errors import AudioError
-from hearable.live.devices import Choice, Device, Way, choose, remembered_devices
+from hearable.live.devices import Device, Way, choose, remembered_devices
+from hearable.live.portaudio import (
+    BLOCK_S,
+    OpenDevice,
+    device_rate,
+    open_duplex,
+    open_one,
+    query_devices,
+    rescan,
+    shares_clock,
+    start_all,
+)
 from hearable.live.realtime import prepare_thread
 from hearable.live.replay import Replay
 from hearable.live.stream import ChunkProcessor, Counts, LiveStream, StreamMeters
@@ -22,7 +32,6 @@ from hearable.live.stream import ChunkProcessor, Counts, LiveStream, StreamMeter
 LOST_S = 1.0  # no call for that long: the device is gone
 RETRY_S = 1.0
 STUCK_S = 4.0  # opening and closing take less; PortAudio may never return when a sound server has died
-BLOCK_S = 0.008
 NO_DEVICE = "none"
 
 State: TypeAlias = Literal["starting", "running", "lost", "ended"]
@@ -39,83 +48,6 @@ class EngineMeters:
     out_hz: int
     priority: str
     stream: StreamMeters | None
-
-
-def query_devices() -> list[Device]:
-    """All devices that the sound system shows.
-
-    Raises:
-        AudioError: there is no PortAudio, or it cannot list them.
-    """
-    sounddevice = _sounddevice()
-    try:
-        hosts = [host["name"] for host in sounddevice.query_hostapis()]
-        default_in, default_out = sounddevice.default.device
-        return [
-            Device(
-                index=d["index"],
-                name=d["name"],
-                host=hosts[d["hostapi"]],
-                inputs=d["max_input_channels"],
-                outputs=d["max_output_channels"],
-                rate=round(d["default_samplerate"]),
-                defaults=_ways(d["index"], default_in, default_out),
-            )
-            for d in sounddevice.query_devices()
-        ]
-    except sounddevice.PortAudioError as problem:
-        raise AudioError(f"sound devices cannot be listed: {problem}") from problem
-
-
-def _ways(index: int, default_in: int, default_out: int) -> tuple[Way, ...]:
-    ways: list[Way] = ["input"] if index == default_in else []
-    return (*ways, "output") if index == default_out else tuple(ways)
-
-
-def rescan() -> None:
-    """See devices that came or went; no stream may be open.
-
-    Raises:
-        AudioError: the sound system does not start.
-    """
-    sounddevice = _sounddevice()
-    try:
-        sounddevice._terminate()
-        sounddevice._initialize()
-    except sounddevice.PortAudioError as problem:
-        raise AudioError(f"the sound system does not start: {problem}") from problem
-
-
-def _sounddevice() -> Any:
-    try:
-        import sounddevice
-    except (ImportError, OSError) as problem:  # OSError: the package is there, the library that it loads is not
-        mend = {"Linux": "apt install libportaudio2", "Darwin": "brew install portaudio"}
-        raise AudioError(
-            f"PortAudio is missing, no live sound: {mend.get(platform.system(), 'reinstall sounddevice')}"
-        ) from problem
-    return sounddevice
-
-
-def record(input: str | None, seconds: float) -> tuple[Audio, int]:
-    """Record float32 ``[2, samples]`` from microphones; also gives the rate in Hz.
-
-    Raises:
-        AudioError: no such device, not stereo, or it cannot be opened.
-    """
-    sounddevice = _sounddevice()
-    device = choose(query_devices(), "input", input, remembered_devices().get("input")).device
-    try:
-        frames = sounddevice.rec(round(seconds * device.rate), device.rate, 2, "float32", device=device.index)
-        sounddevice.wait()
-    except sounddevice.PortAudioError as problem:
-        raise AudioError(f"{device} cannot be opened: {problem}") from problem
-    return np.ascontiguousarray(frames.T), device.rate
-
-
-def shares_clock(input: Device, output: Device) -> bool:
-    """Whether one callback can serve both: one device, or two clients of one JACK server."""
-    return input.index == output.index or ("JACK" in input.host and "JACK" in output.host)
 
 
 class Engine:
@@ -146,7 +78,7 @@ class Engine:
         self._state: State = "starting"
         self._names: dict[Way, str] = {"input": "-", "output": "-"}
         self._stream: LiveStream | None = None
-        self._open: list[Any] = []  # sounddevice's streams, or our own timer
+        self._open: list[OpenDevice] = []
         self._failed = threading.Event()  # a device stream ended
         self._stopping = threading.Event()
         self._change = threading.Event()  # other devices are wanted
@@ -272,64 +204,61 @@ class Engine:
             AudioError: there are none that will do, or the system refuses.
         """
         self._failed.clear()
-        if self._wanted["output"] == NO_DEVICE:
-            return self._open_timer()
-        sounddevice, devices, remembered = _sounddevice(), query_devices(), remembered_devices()
-        output = choose(devices, "output", self._wanted["output"], remembered.get("output"))
         try:
-            if self.replay is not None:
-                self._open_replay(sounddevice, output.device)
+            if self._wanted["output"] == NO_DEVICE:
+                self._open_timer()
+            elif self.replay is not None:
+                self._open_replay(self.replay, self._chosen("output"))
             else:
-                input = choose(devices, "input", self._wanted["input"], remembered.get("input"))
-                self._open_live(sounddevice, input, output)
-        except sounddevice.PortAudioError as problem:
+                self._open_live(self._chosen("input"), self._chosen("output"))
+            start_all(self._open)
+        except AudioError:
             self._disconnect()
-            raise AudioError(f"the devices cannot be opened: {problem}") from problem
-        self._names["output"] = str(output.device)
+            raise
 
-    def _open_live(self, sounddevice: Any, input: Choice, output: Choice) -> None:
-        source, sink = input.device, output.device
+    def _chosen(self, way: Way) -> Device:
+        device = choose(query_devices(), way, self._wanted[way], remembered_devices().get(way)).device
+        self._names[way] = str(device)
+        return device
+
+    def _open_live(self, source: Device, sink: Device) -> None:
+        in_hz = device_rate(source, "input", self.processor.rate)
+        out_hz = device_rate(sink, "output", self.processor.rate)
         shared = shares_clock(source, sink)
-        in_hz, out_hz = self._rate(sounddevice, source, "input"), self._rate(sounddevice, sink, "output")
         if shared and in_hz != out_hz:
             in_hz = out_hz = sink.rate
         stream = self._new_stream(in_hz, out_hz, shared)
+
+        def capture(heard: Audio, lost: bool) -> None:
+            stream.capture(heard)
+            self._called(stream, lost)
+
+        def play(out: Audio, lost: bool) -> None:
+            stream.play(out)
+            self._called(stream, lost)
+
+        def both(heard: Audio, out: Audio, lost: bool) -> None:
+            stream.capture(heard)
+            stream.play(out)
+            self._called(stream, lost)
+
         if shared:
-
-            def both(indata: Audio, outdata: Audio, frames: int, at: object, status: object) -> None:
-                stream.capture(indata.T)
-                stream.play(outdata.T)
-                self._called(stream, status)
-
-            self._add(sounddevice.Stream, (source.index, sink.index), in_hz, sink.host, both, (2, 2))
+            self._open.append(open_duplex(source, sink, in_hz, both, self._failed.set))
         else:
+            self._open.append(open_one(source, "input", in_hz, capture, self._failed.set))
+            self._open.append(open_one(sink, "output", out_hz, play, self._failed.set))
 
-            def capture(indata: Audio, frames: int, at: object, status: object) -> None:
-                stream.capture(indata.T)
-                self._called(stream, status)
-
-            def play(outdata: Audio, frames: int, at: object, status: object) -> None:
-                stream.play(outdata.T)
-                self._called(stream, status)
-
-            self._add(sounddevice.InputStream, source.index, in_hz, source.host, capture, 2)
-            self._add(sounddevice.OutputStream, sink.index, out_hz, sink.host, play, 2)
-        self._names["input"] = str(source)
-        self._begin(stream)
-
-    def _open_replay(self, sounddevice: Any, sink: Device) -> None:
-        assert self.replay is not None
-        replay, out_hz = self.replay, self._rate(sounddevice, sink, "output")
+    def _open_replay(self, replay: Replay, sink: Device) -> None:
+        out_hz = device_rate(sink, "output", self.processor.rate)
         stream = self._new_stream(replay.rate, out_hz, replay.rate == out_hz)
 
-        def play(outdata: Audio, frames: int, at: object, status: object) -> None:
-            replay.feed(stream, frames)
-            stream.play(outdata.T)
-            self._called(stream, status)
+        def play(out: Audio, lost: bool) -> None:
+            replay.feed(stream, out.shape[1])
+            stream.play(out)
+            self._called(stream, lost)
 
-        self._add(sounddevice.OutputStream, sink.index, out_hz, sink.host, play, 2)
+        self._open.append(open_one(sink, "output", out_hz, play, self._failed.set))
         self._names["input"] = str(replay.path)
-        self._begin(stream)
 
     def _open_timer(self) -> None:
         if self.replay is None:
@@ -341,49 +270,18 @@ class Engine:
         def tick() -> None:
             replay.feed(stream, out.shape[1])
             stream.play(out)
-            self._called(stream, None)
+            self._called(stream, False)
 
         self._open.append(_Timer(BLOCK_S, tick))
         self._names = {"input": str(replay.path), "output": NO_DEVICE}
-        self._begin(stream)
-
-    def _rate(self, sounddevice: Any, device: Device, way: Way) -> int:
-        """The model's rate if the device has it: nothing to resample; else the device's own."""
-        check = sounddevice.check_input_settings if way == "input" else sounddevice.check_output_settings
-        try:
-            check(device=device.index, channels=2, dtype="float32", samplerate=self.processor.rate)
-        except sounddevice.PortAudioError:
-            return device.rate
-        return self.processor.rate
 
     def _new_stream(self, in_hz: int, out_hz: int, shared: bool) -> LiveStream:
         self.processor.reset()
-        return LiveStream(self.processor, in_hz, out_hz, shared, self._tell, self._tap, counts=self.counts)
+        self._stream = LiveStream(self.processor, in_hz, out_hz, shared, self._tell, self._tap, counts=self.counts)
+        return self._stream
 
-    def _add(self, kind: Any, device: Any, rate: int, host: str, callback: Any, channels: Any) -> None:
-        # JACK calls with its own period; PortAudio would collect others first. Elsewhere, blocks as long as a chunk.
-        block = 0 if "JACK" in host else round(BLOCK_S * rate)
-        self._open.append(
-            kind(
-                device=device,
-                samplerate=rate,
-                blocksize=block,
-                channels=channels,
-                dtype="float32",
-                latency="low",
-                callback=callback,
-                finished_callback=self._failed.set,
-            )
-        )
-
-    def _begin(self, stream: LiveStream) -> None:
-        self._stream = stream
-        for opened in self._open:
-            opened.start()
-
-    def _called(self, stream: LiveStream, status: object) -> None:
-        if status:
-            stream.counts.xruns += 1
+    def _called(self, stream: LiveStream, lost: bool) -> None:
+        stream.counts.xruns += lost
         self._wake.put(None)
 
     def _disconnect(self) -> None:

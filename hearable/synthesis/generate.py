@@ -89,8 +89,10 @@ def _prepare(recipe: SeldRecipe, out: Path) -> None:
     # A folder's own name will do: a dataset does not depend on where its sounds lay.
     sounds = tuple(msgspec.structs.replace(s, folder=Path(s.folder).name) for s in recipe.sounds)
     rooms = tuple(
-        msgspec.structs.replace(r, responses={kind: Path(file).name for kind, file in r.responses.items()})
-        for r in recipe.room
+        msgspec.structs.replace(
+            room, responses={kind: Path(file).name for kind, file in room.responses.items()}, tau=Path(room.tau).name
+        )
+        for room in recipe.room
     )
     identity = msgspec.to_builtins(msgspec.structs.replace(recipe, sounds=sounds, room=rooms))
     identity["fold"] = [{**fold, "clips": None} for fold in identity["fold"]]  # more clips may be made later

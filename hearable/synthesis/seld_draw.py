@@ -7,17 +7,16 @@ import zlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
 from hearable.errors import AudioError
 from hearable.synthesis.labels import FRAME_S, Row, Span, label_rows
 from hearable.synthesis.measured_rooms import RoomResponses
-from hearable.synthesis.room_sofa import read_room
+from hearable.synthesis.room_files import load_sofa_room, load_tau_room
 from hearable.synthesis.seld_checks import check_room
 from hearable.synthesis.seld_paths import MeasuredPlaces, Places, least_free_distance_m
-from hearable.synthesis.seld_recipe import Fold, Range, SeldRecipe
+from hearable.synthesis.seld_recipe import Fold, Range, Room, SeldRecipe
 from hearable.synthesis.seld_scene import Ambience, Event, MeasuredRoom, SeldScene, ShoeboxRoom
 from hearable.synthesis.seld_sounds import SeldSounds, SoundEntry
 
@@ -135,9 +134,7 @@ class SeldDraw:
         rules = self.recipe.rooms
         rooms: list[ShoeboxRoom | RoomResponses] = []
         for room in (room for room in self.recipe.room if room.fold == fold.number):
-            files = {kind: Path(file) for kind, file in room.responses.items()}
-            name = f"fold{fold.number}_room{len(rooms) + 1}"
-            rooms.append(room.shoebox or read_room(name, files, self.recipe.rate))
+            rooms.append(room.shoebox or self._load(room, f"fold{fold.number}_room{len(rooms) + 1}"))
         rng = np.random.default_rng([self.recipe.seed, fold.number, zlib.crc32(b"rooms")])
         for _ in range(fold.rooms):
             length, width, height = (float(side) for side in rng.uniform(rules.smallest_m, rules.largest_m))
@@ -147,6 +144,12 @@ class SeldDraw:
         for number, placed in enumerate(rooms, 1):
             self._check(f"fold {fold.number}, room {number}", placed)
         return rooms
+
+    def _load(self, room: Room, name: str) -> RoomResponses:
+        """A measured room; names in the dataset are its own."""
+        rate = self.recipe.rate
+        found = load_tau_room(room.tau, room.name, rate) if room.tau else load_sofa_room(room.responses, rate)
+        return replace(found, name=name)
 
     def _check(self, name: str, room: ShoeboxRoom | RoomResponses) -> None:
         events = self.recipe.events

@@ -1,4 +1,4 @@
-"""Where sound comes from, found out from the audio alone: intensity (FOA), steered response (MIC), ITD (binaural).
+"""Where sound comes from, found out from the audio alone: intensity (FOA) or steered response (MIC, binaural).
 
 Each estimate is of one label frame (100 ms), and only as good as a single source in it lets it be.
 """
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.signal import ShortTimeFFT
 from scipy.signal.windows import hann
 
-from hearable.synthesis.arrays import TAPS, receiver
+from hearable.synthesis.arrays import receiver
 from hearable.synthesis.diffuse import even_directions
 from hearable.synthesis.labels import FRAME_S
 from hearable.synthesis.seld_scene import Format
@@ -23,8 +23,10 @@ Spectra = NDArray[np.complex128]
 
 N_FFT = 512
 HOP = 240
-BAND_HZ = {"foa": (300.0, 8000.0), "mic": (700.0, 5000.0), "binaural": (500.0, 10000.0)}
-GRID = 2500  # directions of the steered response, 4 degrees apart
+BAND_HZ = {"foa": (300.0, 8000.0), "mic": (500.0, 10000.0), "binaural": (500.0, 10000.0)}
+GRID = 2000  # directions of the steered response, 4.5 degrees apart
+# A bin's fit counts by this power: with two channels nearly every direction fits nearly.
+SHARPNESS = {"mic": 1, "binaural": 8}
 STEEPNESS = 8  # bins count by this power of how much one wave makes them up
 LAGS_S = np.arange(-80, 81) * 1e-5  # a head is no wider
 SMOOTHED_BLOCKS = 5  # over which a bin's covariance is averaged
@@ -58,45 +60,41 @@ def foa_directions(audio: NDArray[np.float32], rate: int, frames: NDArray[np.int
     return _unit(np.array([np.sum(flow[:, :, frame_of == frame], axis=(1, 2)) for frame in frames]).reshape(-1, 3))
 
 
-def mic_directions(audio: NDArray[np.float32], rate: int, frames: NDArray[np.int64]) -> Values:
-    """Unit vectors ``[frames, 3]``: the direction whose response on the rigid sphere fits the frame best.
+def steered_directions(name: Format, audio: NDArray[np.float32], rate: int, frames: NDArray[np.int64]) -> Values:
+    """Unit vectors ``[frames, 3]``: the direction whose response in the array fits the frame best.
 
     Args:
-        audio: ``[4, samples]``.
+        name: ``mic``, or ``binaural`` for the head that is built in (front and back are then hard to tell apart).
+        audio: ``[channels, samples]``.
         rate: in Hz.
         frames: which label frames.
     """
-    spectra, frequency, frame_of = frame_spectra(audio, rate, "mic")
+    spectra, frequency, frame_of = frame_spectra(audio, rate, name)
     bins = np.rint(frequency * N_FFT / rate).astype(np.intp)
-    directions, steering = _steering(rate, bins.tobytes())
+    directions, steering = _steering(name, rate, bins.tobytes())
     found = []
     for frame in frames:
         block = spectra[:, :, frame_of == frame].transpose(1, 0, 2)  # bins, channels, blocks
         covariance = block @ block.conj().transpose(0, 2, 1)
         covariance /= np.trace(covariance, axis1=1, axis2=2).real[:, None, None] + 1e-20
-        weight = np.linalg.eigvalsh(covariance)[:, -1] ** 4  # near 1 where one wave makes up the bin
-        power = np.einsum(
-            "dfc,fce,dfe->d", steering.conj(), covariance * weight[:, None, None], steering, optimize=True
-        )
-        found.append(directions[int(np.argmax(power.real))])
+        # Of each bin: how much of it one wave makes up, from 0 to 1.
+        single = (len(audio) * np.linalg.eigvalsh(covariance)[:, -1] - 1) / (len(audio) - 1)
+        fit = np.einsum("dfc,fce,dfe->df", steering.conj(), covariance, steering, optimize=True).real
+        found.append(directions[int(np.argmax(np.sum(single**2 * fit ** SHARPNESS[name], axis=1)))])
     return np.array(found).reshape(-1, 3)
 
 
 def itd_s(audio: NDArray[np.float32], rate: int, frames: NDArray[np.int64]) -> Values:
     """Interaural time difference of each frame in seconds, positive from the left.
 
+    That of the direction which fits best, levels included: a correlation of the ears alone follows reflections.
+
     Args:
         audio: ``[2, samples]``.
         rate: in Hz.
         frames: which label frames.
     """
-    spectra, frequency, frame_of = frame_spectra(audio, rate, "binaural")
-    cross = _smooth(spectra[0] * spectra[1].conj())
-    power = _smooth(np.abs(spectra) ** 2)
-    coherent = np.abs(cross) ** 2 / (power[0] * power[1] + 1e-30)  # near 1 where one wave makes up the bin
-    phase = cross / (np.abs(cross) + 1e-30) * coherent**4
-    found = [np.sum(phase[:, frame_of == frame], axis=1) for frame in frames]
-    return _lags(np.array(found).reshape(-1, len(frequency)), frequency)
+    return expected_itd_s(steered_directions("binaural", audio, rate, frames), rate)
 
 
 def expected_itd_s(directions: Values, rate: int) -> Values:
@@ -108,11 +106,10 @@ def expected_itd_s(directions: Values, rate: int) -> Values:
     return _lags(cross / np.abs(cross), frequency[band])
 
 
-@lru_cache(maxsize=2)
-def _steering(rate: int, bins: bytes) -> tuple[Values, Spectra]:
+@lru_cache(maxsize=4)
+def _steering(name: Format, rate: int, bins: bytes) -> tuple[Values, Spectra]:
     directions = even_directions(GRID)
-    assert N_FFT >= TAPS
-    spectra = receiver(("mic",), rate, None).spectra(directions, N_FFT)[:, :, np.frombuffer(bins, np.intp)]
+    spectra = receiver((name,), rate, None).spectra(directions, N_FFT)[:, :, np.frombuffer(bins, np.intp)]
     steering = spectra.transpose(0, 2, 1).astype(np.complex128)
     return directions, steering / np.linalg.norm(steering, axis=2, keepdims=True)
 

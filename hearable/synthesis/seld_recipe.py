@@ -84,7 +84,9 @@ class Room(_Table, frozen=True):
 
     Attributes:
         fold: its number.
-        responses: for each format of the recipe a SOFA file; then there is nothing else to say.
+        responses: for each format of the recipe a SOFA file.
+        tau: a folder of TAU-SRIR DB (formats foa and mic).
+        name: of the room in that folder.
     """
 
     fold: Count
@@ -92,11 +94,13 @@ class Room(_Table, frozen=True):
     rt60_s: Positive | None = None
     array_m: Triple | None = None
     responses: dict[Format, str] = {}
+    tau: str = ""
+    name: str = ""
 
     def __post_init__(self) -> None:
-        walls = (self.size_m, self.rt60_s, self.array_m)
-        if not all(walls) if not self.responses else any(walls):
-            raise ValueError("expected size_m, rt60_s and array_m, or responses and none of these")
+        kinds = ((self.size_m, self.rt60_s, self.array_m), (self.responses,), (self.tau, self.name))
+        if sum(any(kind) for kind in kinds) != 1 or not any(all(kind) for kind in kinds):
+            raise ValueError("expected size_m, rt60_s and array_m, or responses, or tau and name")
 
     @property
     def shoebox(self) -> ShoeboxRoom | None:
@@ -232,8 +236,9 @@ class SeldRecipe(_Table, frozen=True):
             if fold.clips and not fold.rooms and fold.number not in {room.fold for room in self.room}:
                 raise ValueError(f"fold {fold.number}: expected a room, found none")
         for room in self.room:
-            if room.responses and set(room.responses) != set(self.formats):
-                raise ValueError(f"expected responses of {', '.join(self.formats)}, found {', '.join(room.responses)}")
+            measured = ("foa", "mic") if room.tau else tuple(room.responses)
+            if room.shoebox is None and not set(self.formats) <= set(measured):
+                raise ValueError(f"expected responses of {', '.join(self.formats)}, found {', '.join(measured)}")
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -270,7 +275,11 @@ def read_recipe(path: Path) -> SeldRecipe:
 
     sounds = tuple(msgspec.structs.replace(s, folder=located(s.folder)) if s.folder else s for s in recipe.sounds)
     rooms = tuple(
-        msgspec.structs.replace(r, responses={kind: located(file) for kind, file in r.responses.items()})
-        for r in recipe.room
+        msgspec.structs.replace(
+            room,
+            responses={kind: located(file) for kind, file in room.responses.items()},
+            tau=located(room.tau) if room.tau else "",
+        )
+        for room in recipe.room
     )
     return msgspec.structs.replace(recipe, sounds=sounds, room=rooms)

@@ -1,6 +1,6 @@
 """Checks a made dataset from what is on the disk: every file, the label grid, and what can be heard.
 
-Directions are judged in frames in which a single source sounds; a dataset that has none is not judged by ear.
+Directions are judged in frames in which a single source sounds, clearly; a dataset that has none is not judged by ear.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from hearable.errors import AudioError
 from hearable.processes import process_pool
 from hearable.synthesis.arrays import receiver
-from hearable.synthesis.diffuse import diffuse_covariance
+from hearable.synthesis.diffuse import N_FFT, diffuse_covariance
 from hearable.synthesis.seld_checks import check_scene
 from hearable.synthesis.seld_files import MANIFEST, ROOMS, SCENES, fingerprint, read_json
 from hearable.synthesis.seld_scene import Format, SeldScene
-from hearable.synthesis.verify_clip import ClipFindings, check_clip, read_wav
+from hearable.synthesis.verify_clip import AMBIENCE_N_FFT, ClipFindings, check_clip, read_wav
 
 LEAST_FRAMES = 20  # to judge a dataset by
-LEAST_CLIP_FRAMES = 10  # to judge a clip by
+LEAST_CLIP_FRAMES = 15  # to judge a clip by
 LEAST_BLOCKS = 100  # of ambience
 BOUNDS = {"foa": 15.0, "mic": 15.0, "binaural": 100.0}  # median error: degrees, microseconds for ITD
 CLIP_BOUNDS = {"foa": 40.0, "mic": 40.0, "binaural": 300.0}  # of one clip
@@ -183,7 +183,7 @@ def _check_coherence(report: Report, kind: Format, clips: Sequence[ClipFindings]
         report.add(name, f"not judged: {blocks} blocks without events", "")
         return
     total = np.sum([covariance for covariance, _ in found], axis=0)
-    theory = diffuse_covariance(receiver((kind,), rate, None))
+    theory = diffuse_covariance(receiver((kind,), rate, None))[:: N_FFT // AMBIENCE_N_FFT]
     band = slice(len(total) // 64, len(total) * 3 // 4)
     apart = np.abs(_coherence(total) - _coherence(theory))[band]
     first, second = np.triu_indices(total.shape[1], 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +15,20 @@ from numpy.typing import NDArray
 
 from hearable.errors import AudioError, HearableError
 from hearable.seld.events import Events, read_labels
-from hearable.synthesis.diffuse import N_FFT
 from hearable.synthesis.directions import angle_between_deg
 from hearable.synthesis.labels import FRAME_S, label_rows
 from hearable.synthesis.seld_files import LABELS, ROLES, audio_folder, read_json
-from hearable.synthesis.seld_listen import expected_itd_s, foa_directions, itd_s, mic_directions
-from hearable.synthesis.seld_scene import CHANNELS, SeldScene, ShoeboxRoom
+from hearable.synthesis.seld_listen import expected_itd_s, foa_directions, itd_s, steered_directions
+from hearable.synthesis.seld_scene import CHANNELS, Format, SeldScene, ShoeboxRoom
 
 Audio = NDArray[np.float32]
 
+AMBIENCE_N_FFT = 1024  # divides that of `diffuse_covariance`
 FLAT_SAMPLES = 4  # so many equal samples at the peak are clipped
 CLICK = 8.0  # a jump so many times what is around it
 CLICK_LEAST = 0.003  # of full scale
+TAIL_S = 0.3  # so long what has ended still disturbs
+LEAST_SNR_DB, LEAST_DRR_DB = 10.0, -5.0  # of an event that is judged by ear
 SHIFTS = np.arange(-10, 11)
 WORST_DEG = 60.0  # larger errors count as this where shifts are compared
 
@@ -63,7 +66,7 @@ def check_clip(out: Path, path: Path, recipe: dict[str, Any]) -> ClipFindings:
         found.faults["format"].append(f"{path}: not a scene: {problem!r}")
         return found
     _check_labels(found, labels, scene, made["active"], recipe)
-    alone = _alone(labels, scene)
+    alone = _alone(labels, scene, made["levels"][scene.formats[0]])
     for name in scene.formats:
         try:
             audio = _read_clip(out / audio_folder(name) / f"{path.stem}.wav", scene, CHANNELS[name])
@@ -177,14 +180,22 @@ def _busy(scene: SeldScene, tail_s: float) -> NDArray[np.int64]:
     return count
 
 
-def _alone(labels: Events, scene: SeldScene) -> Events:
-    """Labels of the frames in which one event sounds, and it is a labelled one."""
-    frames = np.flatnonzero(_busy(scene, 0.0) == 1)
+def _alone(labels: Events, scene: SeldScene, levels: Sequence[dict[str, float | None]]) -> Events:
+    """Labels of the frames in which one target sounds, well above ambience, and nothing else did just before."""
+    targets = [number for number, event in enumerate(scene.events) if event.role == "target"]
+    targets.sort(key=lambda number: scene.events[number].start)
+    clear = [label for label, number in enumerate(targets) if _clear(levels[number])]
+    frames = np.flatnonzero(_busy(scene, TAIL_S) == 1)
     once = np.flatnonzero(np.bincount(labels.frame) == 1) if len(labels) else frames[:0]
-    return labels.select(np.isin(labels.frame, np.intersect1d(frames, once)))
+    return labels.select(np.isin(labels.frame, np.intersect1d(frames, once)) & np.isin(labels.event, clear))
 
 
-def _listen(found: ClipFindings, name: str, audio: Audio, scene: SeldScene, alone: Events) -> None:
+def _clear(levels: dict[str, float | None]) -> bool:
+    snr_db, drr_db = levels["snr_db"], levels["drr_db"]  # none is infinite
+    return (snr_db is None or snr_db >= LEAST_SNR_DB) and (drr_db is None or drr_db >= LEAST_DRR_DB)
+
+
+def _listen(found: ClipFindings, name: Format, audio: Audio, scene: SeldScene, alone: Events) -> None:
     if not len(alone):
         return
     if name == "binaural":
@@ -192,7 +203,7 @@ def _listen(found: ClipFindings, name: str, audio: Audio, scene: SeldScene, alon
             heard = itd_s(audio, scene.rate, alone.frame)
             found.errors[name] = 1e6 * np.abs(heard - expected_itd_s(alone.directions, scene.rate))
         return
-    listen = foa_directions if name == "foa" else mic_directions
+    listen = foa_directions if name == "foa" else partial(steered_directions, name)
     found.errors[name] = angle_between_deg(listen(audio, scene.rate, alone.frame), alone.directions)
     if found.by_shift is None:
         found.by_shift = _by_shift(listen, audio, scene, alone)
@@ -217,12 +228,12 @@ def _ambience(found: ClipFindings, name: str, audio: Audio, scene: SeldScene) ->
     tail_s = 0.2 + (scene.room.rt60_s if isinstance(scene.room, ShoeboxRoom) else 2.0 if scene.room else 0.0)
     quiet = _busy(scene, tail_s) == 0
     frame = round(FRAME_S * scene.rate)
-    window = np.hanning(N_FFT)
-    covariance = np.zeros((N_FFT // 2 + 1, len(audio), len(audio)), np.complex128)
+    window = np.hanning(AMBIENCE_N_FFT)
+    covariance = np.zeros((AMBIENCE_N_FFT // 2 + 1, len(audio), len(audio)), np.complex128)
     blocks = 0
-    for begin in range(0, scene.samples - N_FFT + 1, N_FFT // 2):
-        if quiet[begin // frame] and quiet[min((begin + N_FFT - 1) // frame, len(quiet) - 1)]:
-            spectra = np.fft.rfft(audio[:, begin : begin + N_FFT] * window).T
+    for begin in range(0, scene.samples - AMBIENCE_N_FFT + 1, AMBIENCE_N_FFT // 2):
+        if quiet[begin // frame] and quiet[min((begin + AMBIENCE_N_FFT - 1) // frame, len(quiet) - 1)]:
+            spectra = np.fft.rfft(audio[:, begin : begin + AMBIENCE_N_FFT] * window).T
             covariance += spectra[:, :, None] * spectra[:, None, :].conj()
             blocks += 1
     if blocks:

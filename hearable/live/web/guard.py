@@ -46,7 +46,10 @@ class Guard:
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
-        problem = self._problem(HTTPConnection(scope))
+        try:
+            problem = self._problem(HTTPConnection(scope))
+        except ValueError:  # from urlsplit
+            problem = "Expected a host name and an origin, found something else."
         if problem is not None:
             await PlainTextResponse(problem, 403, HEADERS)(scope, receive, send)
             return

@@ -1,4 +1,4 @@
-"""Measured rooms from SOFA files, in a recipe."""
+"""Measured rooms in a recipe."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from hearable.errors import AudioError
 from hearable.synthesis.arrays import foa_gains
 from hearable.synthesis.directions import angle_between_deg, unit_vectors
 from hearable.synthesis.render_seld import render_seld
-from hearable.synthesis.room_sofa import read_room
 from hearable.synthesis.seld_draw import ClipId, SeldDraw
 from hearable.synthesis.seld_recipe import read_recipe
 from hearable.synthesis.trajectories import along
@@ -53,14 +52,6 @@ def folder(tmp_path) -> Path:
     return tmp_path
 
 
-def test_positions_rate_and_level(folder):
-    room = read_room("a", {"foa": folder / "room.sofa"}, RATE)
-    np.testing.assert_allclose(room.distance_m, 2.0)
-    np.testing.assert_allclose((room.azimuth_deg + 180) % 360, AZIMUTH + 180, atol=1e-6)
-    assert room.responses["foa"].shape == (len(AZIMUTH), 4, 100)
-    np.testing.assert_allclose(np.sum(room.responses["foa"][:, 0] ** 2, axis=1), 0.25, rtol=0.02)  # 1 / distance^2
-
-
 def test_a_recipe_places_sources_at_measured_positions_and_labels_them_so(folder):
     draw = SeldDraw(read_recipe(folder / "recipe.toml"))
     clip = draw.draw(ClipId(1, 0))
@@ -79,18 +70,21 @@ def test_a_recipe_places_sources_at_measured_positions_and_labels_them_so(folder
             assert angle_between_deg(heard / np.linalg.norm(heard), truth) < 3
 
 
-def test_files_that_will_not_do(folder):
-    def refused(message: str, **files: Path) -> None:
-        with pytest.raises(AudioError, match=message):
-            read_room("a", files, RATE)
-
-    refused("none.sofa: no such file", foa=folder / "none.sofa")
-    refused("expected responses of 2 channels", binaural=folder / "room.sofa")
-    (folder / "text.sofa").write_text("no sofa")
-    refused("text.sofa: expected a SOFA file", foa=folder / "text.sofa")
+def test_rooms_that_will_not_do(folder):
     (folder / "recipe.toml").write_text(RECIPE.replace("DISTANCE", "distance_m = [3.0, 4.0]"))
     with pytest.raises(AudioError, match="room 1: expected positions between"):
         SeldDraw(read_recipe(folder / "recipe.toml"))
     (folder / "recipe.toml").write_text(RECIPE.replace("DISTANCE", "gap_s = 1").replace('"foa"]', '"foa", "mic"]'))
     with pytest.raises(AudioError, match="expected responses of foa, mic, found foa"):
         read_recipe(folder / "recipe.toml")
+    (folder / "recipe.toml").write_text(
+        RECIPE.replace("DISTANCE", "gap_s = 1").replace("fold = 1, res", "fold = 1, rt60_s = 1, res")
+    )
+    with pytest.raises(AudioError, match="or responses, or tau and name"):
+        read_recipe(folder / "recipe.toml")
+    gone = RECIPE.replace("DISTANCE", "gap_s = 1").replace(
+        'responses = { foa = "room.sofa" }', 'tau = "gone", name = "hall"'
+    )
+    (folder / "recipe.toml").write_text(gone)
+    with pytest.raises(AudioError, match="rirs_<number>_hall.mat"):
+        SeldDraw(read_recipe(folder / "recipe.toml"))
