@@ -38,21 +38,21 @@ class Firmware:
     CONTROLS = 20  # where they lie in hb_device, behind hb_hello
 
     def __init__(self, library, count: int, hello: m.Hello):
-        self.library = library
+        self.functions = library
         self.memory = ctypes.create_string_buffer(ROOM)
         self.slots = ctypes.create_string_buffer(ROOM)
         model = hello.model if any(hello.model) else None
         assert library.hb_device_init(self.memory, self.slots, count, bool(hello.flags), model)
 
     def receive(self, data: bytes) -> None:
-        self.library.hb_device_receive(self.memory, data, ctypes.c_size_t(len(data)))
+        self.functions.hb_device_receive(self.memory, data, ctypes.c_size_t(len(data)))
 
     def chunk(self, microphones: m.Samples, controls: m.Controls) -> tuple[m.Samples, bytes]:
         button, person, background = astuple(controls)
         self.memory[self.CONTROLS : self.CONTROLS + 3] = bytes([button, person, background % 256])
         samples = ctypes.create_string_buffer(microphones.T.astype("<i2").tobytes(), 512)
         out = ctypes.create_string_buffer(2048)
-        length = self.library.hb_device_chunk(self.memory, samples, out)
+        length = self.functions.hb_device_chunk(self.memory, samples, out)
         return np.frombuffer(samples.raw, "<i2").reshape(128, 2).T, out.raw[:length]
 
 
