@@ -1,4 +1,4 @@
-"""A virtual microphone for calls: what ``hearable live`` plays into a PipeWire device is what the device's monitor gives."""
+"""A virtual microphone for calls: what ``hearable live`` plays into a PipeWire device is what a call takes from it."""
 
 from __future__ import annotations
 
