@@ -42,7 +42,7 @@ BOUND_ERROR, BOUND_FLAGS = 1e-4, 2
 BOUND_SAMPLES = 192 + 2 * PERIOD
 SETTLE_S = 2.0
 FADE = 1024  # samples until the selected person has faded in
-QUIET_S, IMPULSES, APART_S = 4.0, 8, 0.25  # bypass is pressed in the quiet
+QUIET_S, IMPULSES, APART_S = 8.0, 8, 0.25  # bypass is pressed in the quiet
 IMPULSE, NOISE = 0.5, 1e-5  # noise, so that no two chunks are equal
 REACH = 3  # chunks before the one that was not heard: what happened then may be the cause
 SOCKET = f"hearable-bench-{os.getpid()}"
@@ -237,9 +237,8 @@ def main(
                 time.sleep(seconds + QUIET_S / 4)
                 screen = wait_for("missed chunks")
                 counted = losses(screen)
-                tmux("send-keys", "-t", "live", "r")
+                tmux("send-keys", "-t", "live", "r", "b")
                 recorded = session(folder)
-                tmux("send-keys", "-t", "live", "b")
                 ends.finish()
                 tmux("send-keys", "-t", "live", "q")
             finally:

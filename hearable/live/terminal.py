@@ -15,7 +15,7 @@ from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.screen import ModalScreen
-from textual.widgets import Footer, Label, OptionList, RichLog, Static
+from textual.widgets import Footer, OptionList, RichLog, Static
 from textual.widgets.option_list import Option
 
 from hearable.live.control import Status
@@ -33,7 +33,7 @@ class DeviceScreen(ModalScreen[int | None]):
     """Choose a device for one direction."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Back")]
-    CSS = "DeviceScreen { align: center middle; } OptionList { width: 80%; height: auto; max-height: 80%; }"
+    CSS = "DeviceScreen { align: center middle; } OptionList { width: 80%; height: auto; max-height: 80%; border: round $primary; }"
 
     def __init__(self, way: Way, options: list[str]):
         super().__init__()
@@ -41,8 +41,9 @@ class DeviceScreen(ModalScreen[int | None]):
 
     def compose(self) -> ComposeResult:
         """The list."""
-        yield Label(f"{WHAT[self._way].capitalize()} (Enter to choose, Esc to go back)")
-        yield OptionList(*(Option(Text(text)) for text in self._options))
+        options = OptionList(*(Option(Text(text)) for text in self._options))
+        options.border_title = f"{WHAT[self._way].capitalize()} (Enter to choose, Esc to go back)"
+        yield options
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """One was chosen."""
@@ -175,6 +176,7 @@ class TerminalApp(App[str | None]):
     @work(thread=True, exclusive=True)
     def action_devices(self) -> None:
         """List the devices, in a process of their own: only a fresh one sees what was plugged in, and it may crash."""
+        self.call_from_thread(self._write, "looking for devices ...")
         done = subprocess.run([sys.executable, "-m", "hearable", "devices", "--json"], capture_output=True, text=True)
         if done.returncode:
             self.call_from_thread(self._write, done.stderr.strip() or "devices cannot be listed")
