@@ -31,7 +31,7 @@ CLIP_BOUNDS = {"foa": 40.0, "mic": 40.0, "binaural": 300.0}  # of one clip
 MEASURES = {"foa": "DOA", "mic": "DOA", "binaural": "ITD"}
 UNITS = {"foa": "deg", "mic": "deg", "binaural": "us"}
 LEVEL_BOUND_DB, CLIP_LEVEL_BOUND_DB = 1.0, 3.0  # median error, of all events and of one clip's
-SHIFT_FRAMES = 1  # reverberation moves what is heard back by less
+SHIFT_FRAMES = 1.0  # reverberation and sounds that fade away move what is heard by less
 COHERENCE_BOUND = 0.1
 RT60_BOUND = 0.2
 
@@ -177,7 +177,7 @@ def _check_levels(report: Report, kind: Format, clips: Sequence[ClipFindings]) -
 
 
 def _check_shift(report: Report, clips: Sequence[ClipFindings]) -> None:
-    """At which shift of the labels they fit best what is heard."""
+    """Around which shift of the labels they fit what is heard."""
     found = [clip.by_shift for clip in clips if clip.by_shift is not None]
     if not found:
         report.add("label shift", "not judged", "")
@@ -187,11 +187,23 @@ def _check_shift(report: Report, clips: Sequence[ClipFindings]) -> None:
         report.add("label shift", f"not judged: {totals[1].min():.0f} frames of one source", "")
         return
     mean = totals[0] / totals[1]
-    shift = int(np.argmin(mean)) - len(mean) // 2
+    shift = middle_of(mean)
     # Long events hardly tell one shift from the next: a fault must be clearly better.
     clear = mean[len(mean) // 2] > 1.1 * mean.min()
-    faults = [f"labels: fit the sound best when moved by {shift} frames"] if abs(shift) > SHIFT_FRAMES and clear else []
-    report.add("label shift", f"{shift} frames fits best", f"within {SHIFT_FRAMES}", faults)
+    faults = [f"labels: fit the sound when moved by {shift:.1f} frames"] if abs(shift) > SHIFT_FRAMES and clear else []
+    report.add("label shift", f"{shift:+.1f} frames", f"within {SHIFT_FRAMES:g}", faults)
+
+
+def middle_of(errors: NDArray[np.float64]) -> float:
+    """The shift around which errors rise alike on both sides, of errors at shifts ``-n .. n``; within ``-n/2 .. n/2``.
+
+    The least error says less: it is flat between a frame before the onset, part of which is heard, and the first frame.
+    """
+    n = len(errors) // 2
+    shifts, away = np.arange(-n, n + 1), np.arange(1, n // 2 + 1)
+    middles = np.linspace(-n / 2, n / 2, 10 * n + 1)[:, None]
+    left, right = (np.interp(middles + side * away, shifts, errors) for side in (-1, 1))
+    return float(middles[np.argmin(np.sum((right - left) ** 2, axis=1)), 0])
 
 
 def _check_coherence(report: Report, kind: Format, clips: Sequence[ClipFindings], rate: int) -> None:
