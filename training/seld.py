@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from hearable.errors import AudioError, LabelError
 from hearable.files import replacing
+from hearable.memory import keep_freed_memory
 from hearable.seld.features import Format
 from hearable.seld.metrics import MODES
 from hearable.synthesis.seld_recipe import SeldRecipe
@@ -53,6 +54,7 @@ def train(
     missing = [split for split in ("train", "val", "test") if not names[split]]
     if missing:
         raise LabelError(f"{store.folder}: expected clips of {', '.join(missing)}, found none")
+    keep_freed_memory()
     torch.manual_seed(seed)
     shape = preset.shape
     network = SeldNet(shape.kind, shape.classes, shape.tracks)

@@ -90,7 +90,11 @@ def _prepare(recipe: SeldRecipe, out: Path) -> None:
     sounds = tuple(msgspec.structs.replace(s, folder=Path(s.folder).name) for s in recipe.sounds)
     rooms = tuple(
         msgspec.structs.replace(
-            room, responses={kind: Path(file).name for kind, file in room.responses.items()}, tau=Path(room.tau).name
+            room,
+            responses={kind: Path(file).name for kind, file in room.responses.items()},
+            ambience={kind: Path(file).name for kind, file in room.ambience.items()},
+            tau=Path(room.tau).name,
+            tau_ambience=Path(room.tau_ambience).name,
         )
         for room in recipe.room
     )

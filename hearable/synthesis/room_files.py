@@ -20,6 +20,7 @@ Audio = NDArray[np.float32]
 Values = NDArray[np.float64]
 
 WXYZ_TO_WYZX = [0, 2, 3, 1]
+TAU_ARRAYS: dict[Format, str] = {"foa": "foa_sn3d", "mic": "tetra"}  # as TAU-SNoise DB calls them
 
 
 def load_npz_room(path: str | Path, rate: int) -> RoomResponses:
@@ -68,6 +69,30 @@ def load_tau_room(folder: str | Path, room: str, rate: int) -> RoomResponses:
     if not files:
         raise AudioError(f"{folder}: expected rirs_<number>_{room}.mat, found no such file")
     return _reading(files[0], lambda file: _tau_room(folder / "rirdata.mat", file, room, rate))
+
+
+def find_tau_ambience(folder: str | Path, srirs: str | Path, room: str) -> dict[Format, Path]:
+    """The recordings of a room in TAU-SNoise DB: ``<number>_<its own name>/ambience_*.wav``, half an hour each.
+
+    The two databases share the rooms' numbers, not their names.
+
+    Args:
+        folder: of TAU-SNoise DB.
+        srirs: of TAU-SRIR DB.
+        room: its name there.
+
+    Raises:
+        AudioError: no such room.
+    """
+    number = next(iter(sorted(Path(srirs).glob(f"rirs_*_{room}.mat"))), Path("rirs_none")).stem.split("_")[1]
+    found: dict[Format, Path] = {}
+    for name, array in TAU_ARRAYS.items():
+        pattern = f"{number}_*/ambience_{array}_24k_edited.wav"
+        files = sorted(Path(folder).expanduser().glob(pattern))
+        if not files:
+            raise AudioError(f"{folder}: expected {pattern} for the room {room}, found no such file")
+        found[name] = files[0]
+    return found
 
 
 def _reading(path: Path, read: Callable[[Path], RoomResponses]) -> RoomResponses:
