@@ -72,11 +72,21 @@ def train(
     return found
 
 
-def train_on_files(preset: SeldPreset, folder: Path, audio: Path, labels: Path, seed: int) -> dict[str, Any]:
-    """On sound files named as DCASE's: folds 1 to 4 to train, 5 to validate, 6 to test."""
+def train_on_files(
+    preset: SeldPreset, folder: Path, audio: Path, labels: Path, seed: int, val: int = 5, test: int = 6
+) -> dict[str, Any]:
+    """On sound files named as DCASE's: a fold to validate and one to test (it may be the same), the others to train.
+
+    Raises:
+        LabelError: a label of a class that the network does not have.
+    """
     store = Store(folder / "features")
     store.add_files(audio, labels, preset.shape.kind)
-    names = {"train": store.names(1, 2, 3, 4), "val": store.names(5), "test": store.names(6)}
+    classes = 1 + max(int(store.read(name)[1].class_index.max(initial=0)) for name in store.names())
+    if classes > preset.shape.classes:
+        raise LabelError(f"{labels}: expected {preset.shape.classes} classes, found {classes}")
+    kept = {"val": store.names(val), "test": store.names(test)}
+    names = {"train": sorted({*store.names()} - {*kept["val"], *kept["test"]}), **kept}
     return train(preset, folder, store, names, seed)
 
 
