@@ -210,6 +210,7 @@ def seld(
     test: Annotated[int, typer.Option(help="Fold of the files to test on; the others are trained on.")] = 6,
     mic: Annotated[bool, typer.Option("--mic", help="Microphones with GCC-PHAT, not FOA with intensity.")] = False,
     multi: Annotated[bool, typer.Option("--multi", help="Multi-ACCDOA: three events of a class at once.")] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that render scenes.")] = 1,
     runs: Runs = Path("runs"),
     name: Annotated[str, typer.Option(help="Name of the run; the same name resumes it.")] = "seld",
     seed: Seed = 0,
@@ -225,7 +226,7 @@ def seld(
     else:
         read = read_recipe(recipe)
         shape = dataclasses.replace(shape, classes=len(read.classes))
-        found = train_on_scenes(dataclasses.replace(preset, shape=shape), runs / name, read, Clips(), seed)
+        found = train_on_scenes(dataclasses.replace(preset, shape=shape), runs / name, read, Clips(), seed, workers)
     typer.echo(json.dumps(found["official2021"]["scores"]))
 
 
