@@ -15,6 +15,7 @@ import torch
 import typer
 from threadpoolctl import threadpool_limits
 
+from hearable.memory import keep_freed_memory
 from hearable.synthesis.seld_draw import SeldDraw
 from hearable.synthesis.seld_recipe import read_recipe
 from training.presets import SeldPreset
@@ -33,6 +34,7 @@ def timed(what: str, times: int) -> Iterator[None]:
 
 def main(recipe: Path = Path("datasets/dcase2021/recipe.toml"), clips: int = 3, updates: int = 5) -> None:
     """Print both."""
+    keep_freed_memory()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     draw = SeldDraw(read_recipe(recipe))

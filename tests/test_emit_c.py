@@ -19,7 +19,7 @@ from hearable.session import Graph  # noqa: E402
 from tests import toymodel  # noqa: E402
 from training.network import Extractor, ExtractorConfig, dft_matrices  # noqa: E402
 
-SMALL = ExtractorConfig(channels=12, blocks=2, conditioned_from=1, mixing_groups=2, voices=2, voice_channels=20)
+SMALL = ExtractorConfig(channels=12, blocks=2, mixing_groups=2, voices=2, voice_channels=20)
 STRICT = ["-std=c99", "-O2", "-fno-math-errno", "-Wall", "-Wextra", "-Wconversion", "-Werror"]
 CHUNKS = 500
 

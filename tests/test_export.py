@@ -14,7 +14,7 @@ from hearable.checkpoints import published_hashes, verify_hash  # noqa: E402
 from hearable.session import open_pair  # noqa: E402
 from training.network import Extractor, ExtractorConfig  # noqa: E402
 
-SMALL = ExtractorConfig(channels=16, blocks=2, conditioned_from=1, mixing_groups=4)
+SMALL = ExtractorConfig(channels=16, blocks=2, mixing_groups=4)
 
 
 @pytest.fixture(scope="module")

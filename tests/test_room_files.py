@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 pytest.importorskip("scipy", reason="pip install 'hearable[synthesis]'")
 from scipy.io import savemat
@@ -15,7 +17,7 @@ from hearable.synthesis.arrays import foa_gains
 from hearable.synthesis.directions import angle_between_deg, unit_vectors
 from hearable.synthesis.measured_rooms import RoomResponses
 from hearable.synthesis.render_seld import render_seld
-from hearable.synthesis.room_files import load_npz_room, load_sofa_room, load_tau_room
+from hearable.synthesis.room_files import find_tau_ambience, load_npz_room, load_sofa_room, load_tau_room
 from hearable.synthesis.seld_scene import Ambience, Event, MeasuredRoom, SeldScene, Waypoint
 from tests.test_synthesis import Noises
 
@@ -107,8 +109,30 @@ class TestReaders:
         assert room.responses["mic"].shape == (12, 4, 600)
         expected = foa_gains(unit_vectors(AZIMUTH, 0 * AZIMUTH))
         np.testing.assert_allclose(room.responses["foa"][:, :, 40], expected, atol=1e-3)
+        fields = [(f"field{n}", object) for n in range(10)]
+        info = np.empty((2, 1), fields)
+        info[0, 0], info[1, 0] = ((*range(6), 2.5, 0, 0, kind) for kind in ("linear", "circular"))
+        savemat(tmp_path / "measinfo.mat", {"measinfo": info})
+        farther = load_tau_room(tmp_path, "tc352", RATE)
+        np.testing.assert_allclose(farther.distance_m, 2.5)
+        np.testing.assert_allclose(farther.responses["foa"], room.responses["foa"] / 2.5, atol=1e-6)
         with pytest.raises(AudioError, match="expected rirs_<number>_gym.mat, found no such file"):
             load_tau_room(tmp_path, "gym", RATE)
+
+    def test_tau_snoise(self, tmp_path):
+        srirs, folder = tmp_path / "TAU-SRIR_DB", tmp_path / "TAU-SNoise_DB"
+        (folder / "01_bomb_center").mkdir(parents=True)
+        srirs.mkdir()
+        (srirs / "rirs_01_bomb_shelter.mat").touch()
+        with pytest.raises(AudioError, match=r"expected 01_\*/ambience_foa_sn3d_24k_edited.wav for the room bomb"):
+            find_tau_ambience(folder, srirs, "bomb_shelter")
+        files = {"foa": "ambience_foa_sn3d_24k_edited.wav", "mic": "ambience_tetra_24k_edited.wav"}
+        for name in files.values():
+            (folder / "01_bomb_center" / name).touch()
+        found = find_tau_ambience(folder, srirs, "bomb_shelter")
+        assert found == {kind: folder / "01_bomb_center" / name for kind, name in files.items()}
+        with pytest.raises(AudioError, match="for the room gym"):
+            find_tau_ambience(folder, srirs, "gym")
 
     def test_what_is_no_room(self, tmp_path):
         np.savez(tmp_path / "none.npz", scale=1.0)
@@ -141,15 +165,21 @@ class TestScenes:
             label = unit_vectors(-60 + 12 * frame + 6, 0)
             assert angle_between_deg(np.array([w @ x, w @ y, w @ z]), label) < 18  # positions are 30 degrees apart
 
-    def test_ambience_of_the_array(self, room):
-        recording = RNG.normal(size=(4, 3 * RATE)).astype(np.float32)
-        own = RoomResponses(room.name, RATE, room.azimuth_deg, room.elevation_deg, room.distance_m, room.responses,
-                            {"foa": recording})  # fmt: skip
+    def test_ambience_of_the_array(self, room, tmp_path):
+        recording = 0.1 * RNG.normal(size=(4, 3 * RATE)).astype(np.float32)
+        soundfile.write(tmp_path / "ambience.wav", recording.T, RATE, "FLOAT")
+        own = dataclasses.replace(room, ambience={"foa": tmp_path / "ambience.wav"})
         shot = scene(Waypoint(0, 0, 0, 2), ambience=Ambience("array", 10.0, 3))
         ambience = render_seld(shot, Noises(), {"hall": own}).stems["foa"].ambience
         lag = np.argmax(np.correlate(recording[2], ambience[2], "valid"))
         part = recording[:, lag : lag + shot.samples]
         np.testing.assert_allclose(ambience / ambience[0, 0], part / part[0, 0], rtol=1e-2, atol=1e-2)
+        soundfile.write(tmp_path / "ambience.wav", recording[:, :RATE].T, RATE)
+        with pytest.raises(ValueError, match=r"hall: expected 2 s of ambience or more, found 1.00 s"):
+            render_seld(shot, Noises(), {"hall": own})
+        soundfile.write(tmp_path / "ambience.wav", recording[:3].T, RATE)
+        with pytest.raises(AudioError, match="expected 4 channels, found 3"):
+            render_seld(shot, Noises(), {"hall": own})
 
     def test_what_a_room_lacks(self, room):
         for change, message in (({"formats": ("foa", "mic")}, "expected responses of foa, mic, found foa"),

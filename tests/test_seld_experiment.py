@@ -57,7 +57,7 @@ def test_cells_have_names_of_their_own():
 def test_a_cell_is_what_is_left_of_the_scene(draw):
     clip = draw.draw(CLIPS.ids(RECIPE, "train")[0])
     stems = render_seld(clip.scene, draw.sounds).stems["foa"]
-    mixes = {cell: mix(clip, stems, cell).astype(np.float64) for cell in CELLS}
+    mixes = {cell: mix(clip.scene, stems, cell).astype(np.float64) for cell in CELLS}
     np.testing.assert_array_equal(mixes[FULL], stems.mix())
     interferers = mixes[Cell(True, False, True)] - mixes[Cell(False, False, True)]
     ambience = mixes[Cell(False, True, True)] - mixes[Cell(False, False, True)]
@@ -71,6 +71,13 @@ def test_reverberation_is_a_room(draw):
     dry, wet = found.values()
     assert dry.shape == wet.shape == (7, 150, 64)
     assert (wet[:4] > dry[:4]).mean() > 0.8
+
+
+def test_a_cell_is_the_same_whatever_is_rendered_beside_it(draw):
+    clip = draw.draw(CLIPS.ids(RECIPE, "train")[0])
+    (alone,) = dict(cells_of(draw, clip, [CLEAN], "foa")).values()
+    beside = dict(cells_of(draw, clip, [CLEAN, Cell(True, True, False)], "foa"))[CLEAN]
+    np.testing.assert_array_equal(alone, beside)
 
 
 def test_rendering_goes_on_where_it_stopped(tmp_path):
@@ -114,6 +121,6 @@ def test_the_experiment_is_resumed_and_reported(tmp_path):
 
 def test_training_on_scenes_on_the_fly(tmp_path):
     mic = dataclasses.replace(PRESET, shape=dataclasses.replace(SHAPE, kind="mic"))
-    found = train_on_scenes(mic, tmp_path / "run", RECIPE, CLIPS, seed=0)
+    found = train_on_scenes(mic, tmp_path / "run", RECIPE, CLIPS, seed=0, workers=2)
     assert found["clips"] == {"train": 2, "val": 1, "test": 1}
     assert (tmp_path / "run" / "weights.safetensors").is_file()

@@ -6,14 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from hearable.errors import AudioError
 from hearable.synthesis.arrays import foa_gains
 from hearable.synthesis.directions import angle_between_deg, unit_vectors
+from hearable.synthesis.generate import generate
 from hearable.synthesis.render_seld import render_seld
 from hearable.synthesis.seld_draw import ClipId, SeldDraw
 from hearable.synthesis.seld_recipe import read_recipe
 from hearable.synthesis.trajectories import along
+from hearable.synthesis.verify import verify_dataset
 
 sofar = pytest.importorskip("sofar", reason="pip install 'hearable[synthesis]'")
 RATE = 24000
@@ -68,6 +71,48 @@ def test_a_recipe_places_sources_at_measured_positions_and_labels_them_so(folder
             azimuth, elevation, _ = along(event.path, time_s)
             truth = unit_vectors(float(azimuth), float(elevation))
             assert angle_between_deg(heard / np.linalg.norm(heard), truth) < 3
+
+
+def test_a_recipe_takes_what_the_array_recorded_in_its_room(folder):
+    recording = 0.1 * np.random.default_rng(0).normal(size=(10 * RATE, 4))
+    soundfile.write(folder / "ambience.wav", recording, RATE)
+    recipe = RECIPE.replace("DISTANCE", "gap_s = 1") + 'ambience = { kind = "array", snr_db = [10.0, 10.0] }\n'
+    for room, message in (
+        ('foa = "room.sofa" }', "expected recordings of foa in each room, found none"),
+        ('foa = "room.sofa" }, tau_ambience = "x"', "or tau_ambience beside tau"),
+    ):
+        (folder / "recipe.toml").write_text(recipe.replace('foa = "room.sofa" }', room))
+        with pytest.raises(AudioError, match=message):
+            read_recipe(folder / "recipe.toml")
+    with_own = recipe.replace('"room.sofa" }', '"room.sofa" }, ambience = { foa = "ambience.wav" }')
+    (folder / "recipe.toml").write_text(with_own)
+    draw = SeldDraw(read_recipe(folder / "recipe.toml"))
+    clip = draw.draw(ClipId(1, 0))
+    stems = render_seld(clip.scene, draw.sounds, draw.measured()).stems["foa"]
+    assert clip.scene.ambience is not None and clip.scene.ambience.kind == "array"
+    assert stems.snr_db == pytest.approx(10, abs=0.01)
+    np.testing.assert_allclose(np.corrcoef(stems.ambience), np.eye(4), atol=0.05)
+    (folder / "recipe.toml").write_text(with_own.replace("clip_s = 6.0", "clip_s = 12.0"))
+    with pytest.raises(AudioError, match=r"room 1: expected 12 s of ambience or more, found 10.0 s"):
+        SeldDraw(read_recipe(folder / "recipe.toml"))
+    drawn = with_own.replace("clips = 1", "clips = 1, rooms = 1")
+    (folder / "recipe.toml").write_text(drawn)
+    with pytest.raises(AudioError, match="found rooms that are drawn"):
+        read_recipe(folder / "recipe.toml")
+
+
+def test_a_dataset_in_a_measured_room_passes(folder):
+    rng = np.random.default_rng(1)
+    soundfile.write(folder / "ambience.wav", 0.1 * rng.normal(size=(20 * RATE, 4)), RATE)
+    own = '"room.sofa" }, ambience = { foa = "ambience.wav" }'
+    recipe = RECIPE.replace("DISTANCE", "gap_s = 0.5").replace('"room.sofa" }', own)
+    (folder / "recipe.toml").write_text(recipe + 'ambience = { kind = "array", snr_db = [20.0, 20.0] }\n')
+    assert generate(read_recipe(folder / "recipe.toml"), folder / "out") == 1
+    report = verify_dataset(folder / "out")
+    assert report.passed, report.faults
+    assert {check.name for check in report.checks if check.bound} >= {"foa DOA", "foa level", "label shift"}
+    made = (folder / "out" / "dataset.json").read_text()
+    assert '"ambience.wav"' in made and str(folder) not in made
 
 
 def test_rooms_that_will_not_do(folder):

@@ -147,6 +147,22 @@ def test_five_and_six_columns_are_the_same(tmp_path):
     assert len(read_labels(tmp_path / "five.csv")) == 6
 
 
+def test_a_distance_is_skipped(tmp_path):
+    """As STARSS23 and the 2024 baseline write it, in centimetres."""
+    (tmp_path / "labels.csv").write_text("0,1,0,-50,30,181\n3,1,1,179,-12,90\n")
+    (tmp_path / "plain.csv").write_text("0,1,0,-50,30\n3,1,1,179,-12\n")
+    labels, plain = read_labels(tmp_path / "labels.csv"), read_labels(tmp_path / "plain.csv")
+    np.testing.assert_array_equal(labels.directions, plain.directions)
+    np.testing.assert_array_equal(labels.event, plain.event)
+    vectors = [",".join(map(str, row)) for row in plain.directions]
+    (tmp_path / "said.csv").write_text(f"0,1,0,{vectors[0]},1.8\n3,1,0,{vectors[1]},0.9\n")
+    np.testing.assert_allclose(read_predictions(tmp_path / "said.csv").directions, plain.directions, atol=1e-12)
+    done = run(tmp_path / "labels.csv", tmp_path / "said.csv", "--json")
+    assert done.exit_code == 0 and json.loads(done.stdout)["f"] == pytest.approx(1)
+    with pytest.raises(LabelError, match=r"labels\.csv, line 1: expected x, y, z up to 10, .* distance\?"):
+        read_predictions(tmp_path / "labels.csv")
+
+
 @pytest.mark.parametrize("row", ["0,1,2,3", "0,1,0,0.1,0.2,0.3", "0.5,1,0,10,0", "-1,1,0,10,0", "0,1,0,nan,0", "a,b"])
 def test_a_row_that_is_no_label_is_named(tmp_path, row):
     (tmp_path / "a.csv").write_text(f"0,1,0,10,0\n{row}\n")

@@ -7,39 +7,56 @@ import itertools
 import torch
 from torch import Tensor
 
+CEILING = 1e-3  # of the error's energy beside the target's: 30 dB
+HOPELESS = 2e-2  # of the target's energy in the estimate: -17 dB
 
-def negative_snr_db(estimate: Tensor, target: Tensor, mixture: Tensor, ceiling_db: float = 30.0) -> Tensor:
+
+def negative_snr_db(estimate: Tensor, target: Tensor, mixture: Tensor) -> Tensor:
     """-SNR over both ears together, per example ``[batch]``.
 
-    Both ears share one energy, so level differences between them are part of the error. The floor, ``ceiling_db``
+    Both ears share one energy, so level differences between them are part of the error. The floor, 30 dB
     below the target, keeps scenes that are already good from ruling the gradient. Where the target is silent, the
     error is measured against the mixture instead: the loss is then the level of what leaks, and the ceiling the same.
     """
     error = (estimate - target).square().sum((1, 2))
     reference = target.square().sum((1, 2))
     reference = torch.where(reference > 0, reference, mixture.square().sum((1, 2))).clamp_min(1e-9)
-    return 10 * torch.log10(error / reference + 10 ** (-ceiling_db / 10))
+    return 10 * torch.log10(error / reference + CEILING)
 
 
-def separation_loss(voices: Tensor, talkers: Tensor, mixture: Tensor) -> tuple[Tensor, Tensor]:
-    """Permutation-invariant -SNR (Yu et al., ICASSP 2017) of as many outputs as sources.
+def distortion_db(estimates: Tensor, targets: Tensor) -> Tensor:
+    """How far each estimate is from each target, ``[batch, estimates, targets]`` in dB: half -SNR, half -SI-SDR.
+
+    The SNR takes both ears together, which holds levels and their differences. Alone it would care little for weak
+    sources and the averted ear, where silence is nearly as good as a hard-won estimate; the scale-invariant ratio, the
+    mean of both ears, asks as much of these. Floors keep what is hopeless or good already from ruling the gradient.
+
+    Args:
+        estimates: ``[batch, n, 2, samples]``.
+        targets: ``[batch, m, 2, samples]``, none of them silent.
+    """
+    product = torch.einsum("bnes,bmes->bnme", estimates, targets)
+    estimated = estimates.square().sum(-1)[:, :, None].clamp_min(1e-9)
+    wanted = targets.square().sum(-1)[:, None].clamp_min(1e-9)
+    error = (estimated - 2 * product + wanted).sum(-1).clamp_min(0)
+    likeness = (product.square() / (estimated * wanted)).clamp(0, 1)
+    snr = -10 * torch.log10(error / wanted.sum(-1) + CEILING)
+    si_sdr = 10 * torch.log10((likeness + HOPELESS) / (1 - likeness + CEILING)).mean(-1)
+    return -(snr + si_sdr) / 2
+
+
+def separation_loss(voices: Tensor, talkers: Tensor) -> tuple[Tensor, Tensor]:
+    """Permutation-invariant `distortion_db` (Yu et al., ICASSP 2017) of as many outputs as sources.
 
     Args:
         voices: ``[batch, n, 2, samples]``.
         talkers: ``[batch, n, 2, samples]``.
-        mixture: ``[batch, 2, samples]``.
 
     Returns:
         The mean over the batch, in dB, and the output that is each talker's, ``[batch, n]``.
     """
     count = voices.shape[1]
-    every = torch.stack(
-        [
-            torch.stack([negative_snr_db(voices[:, v], talkers[:, t], mixture) for t in range(count)], 1)
-            for v in range(count)
-        ],
-        1,
-    )  # [batch, voice, talker]
+    every = distortion_db(voices, talkers)
     talker = torch.arange(count, device=every.device)
     orders = torch.tensor(list(itertools.permutations(range(count))), device=every.device)  # the voice of each talker
     costs = torch.stack([every[:, order, talker].mean(1) for order in orders], 1)

@@ -1,10 +1,10 @@
 """The extraction network: causal, 12 ms, both ears in and out, conditioned on a speaker embedding.
 
-It separates, recognises and selects. A trunk that knows no speaker separates the loudest sources into a few voices,
-which their directions make easy; a small recurrent network listens to each voice and follows whose it is, in the space
-of the speaker embedding; the voice that matches the enrolled one is pointed out to the last blocks, which extract it.
-Each of the three has a target of its own in training. Extraction alone teaches whom to extract far more slowly: it
-stays for hours at the output that hedges, half of everybody.
+It separates, recognises and mixes. A trunk that knows no speaker separates the loudest sources into a few voices, which
+their directions make easy; a small recurrent network listens to each voice and follows whose it is, in the space of the
+speaker embedding; the output is the voices, each as far as it matches the enrolled one. The two parts have targets of
+their own in training, so that each learns from every scene. An extractor conditioned on the speaker learns whom to
+extract far more slowly: it stays for hours at the output that hedges, half of everybody.
 
 A chunk of 128 samples completes an analysis frame of 512 samples (32 ms: frequency resolution is worth 3 dB on the
 ideal mask), but only the newest 192 samples of a frame are synthesised, so the long window costs no latency (the
@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +34,7 @@ FEATURES = 8
 FILTER = 8  # real and imaginary parts of a 2 x 2 filter
 LOUDNESS = 0.15  # exponent on power: a compressed magnitude
 FLOOR = 1e-10
-PARTS = ("separate", "recognise", "select")  # names of the recurrent states, in the order of `Extractor.zeros`
+PARTS = ("separate", "recognise")  # names of the recurrent states, in the order of `Extractor.zeros`
 
 
 @dataclass(frozen=True)
@@ -48,8 +47,6 @@ class ExtractorConfig:
     window_samples: int = 512
     bands: tuple[tuple[int, int], ...] = ((16, 2), (12, 4), (10, 8), (6, 16))
     embedding: int = 256
-    bottleneck: int = 64
-    conditioned_from: int = 3  # the blocks before this one see the scene, not yet the speaker
     voices: int = 3  # that the trunk tells apart
     voice_channels: int = 88
     voice_layers: int = 2
@@ -135,7 +132,7 @@ class Recurrence(nn.Module):
     def forward(
         self, x: Tensor, scale: Tensor, shift: Tensor, state: Tensor, ops: Operators, half: bool = False
     ) -> tuple[Tensor, Tensor]:
-        """``scale`` and ``shift`` [batch or 1, channel] follow the norm: the speaker's, or learned ones.
+        """``scale`` and ``shift`` [1, channel] follow the norm.
 
         ``x`` is [time, batch, row, channel], ``state`` [batch, row, channel].
         """
@@ -161,18 +158,16 @@ class Block(nn.Module):
     def __init__(self, config: ExtractorConfig):
         super().__init__()
         c, bands, groups = config.channels, config.band_count, config.mixing_groups
+        self.gains = nn.ModuleList(Gains(c) for _ in range(2))
         self.time = Recurrence(c)
-        self.gains = Gains(c)
         self.band_in = Linear(c, 2 * c)
         self.mixing = nn.Parameter(torch.randn(groups, bands, bands) / math.sqrt(bands))
         self.band_out = Linear(c, c, bias=False)
 
-    def forward(
-        self, x: Tensor, scale: Tensor, shift: Tensor, state: Tensor, ops: Operators, half: bool
-    ) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, state: Tensor, ops: Operators, half: bool) -> tuple[Tensor, Tensor]:
         """As `Recurrence.forward`, with bands as rows."""
-        x, state = self.time(x, scale, shift, state, ops, half)
-        normed = ops.norm_film(x, *self.gains(), half)
+        x, state = self.time(x, *self.gains[0](), state, ops, half)
+        normed = ops.norm_film(x, *self.gains[1](), half)
         return x + self.band_out(ops.mix_bands(self.band_in(normed), self.mixing)), state
 
 
@@ -213,7 +208,7 @@ class Voice(nn.Module):
 
 
 class Conditioner(nn.Module):
-    """Speaker embedding to a key, and scales and shifts of the conditioned blocks; evaluated once for a speaker.
+    """Speaker embedding ``[batch, 256]`` to the key ``[batch, key]`` of unit norm; evaluated once for a speaker.
 
     Embeddings of different people share most of their direction (their mean cosine is about 0.7), so what tells them
     apart is small: they are standardised first, with the statistics of the training speakers.
@@ -224,14 +219,9 @@ class Conditioner(nn.Module):
 
     def __init__(self, config: ExtractorConfig):
         super().__init__()
-        shape = (config.blocks - config.conditioned_from, 2, config.channels)
         self.register_buffer("mean", torch.zeros(config.embedding))
         self.register_buffer("deviation", torch.ones(config.embedding))
         self.key = nn.Linear(config.embedding, config.key)
-        self.inward = nn.Linear(config.embedding, config.bottleneck)
-        self.outward = nn.Linear(config.bottleneck, math.prod(shape))
-        with torch.no_grad():
-            self.outward.bias.view(shape)[:, 0] = 1.0
 
     def standardise(self, embeddings: Tensor) -> None:
         """Set the statistics from the training speakers' embeddings ``[speakers, 256]``."""
@@ -240,28 +230,7 @@ class Conditioner(nn.Module):
         self.deviation.copy_(embeddings.std(0).clamp_min(0.25 * float(embeddings.std(0).mean())))
 
     def forward(self, embedding: Tensor) -> Tensor:
-        """``[batch, 256]`` -> ``[batch, key + conditioned blocks * 2 * channels]``."""
-        standard = (embedding - self.mean) / self.deviation
-        return torch.cat([F.normalize(self.key(standard), dim=-1), self.outward(F.silu(self.inward(standard)))], -1)
-
-    def parts(self, conditioning: Tensor) -> tuple[Tensor, Tensor]:
-        """The key ``[batch, key]`` and the scales and shifts ``[batch, conditioned blocks * 2 * channels]``."""
-        key = self.key.out_features
-        return conditioning[..., :key], conditioning[..., key:]
-
-
-class Separated(NamedTuple):
-    """A scene taken apart, before anybody is selected.
-
-    Attributes:
-        features: of the scene, ``[time, scenes, band, channel]``.
-        parts: of each source told apart, ``[time, scenes, voice, band, channel]``.
-        spectra: of each source, ``[time, scenes, voice, ear, re/im, bin]``.
-    """
-
-    features: Tensor
-    parts: Tensor
-    spectra: Tensor
+        return F.normalize(self.key((embedding - self.mean) / self.deviation), dim=-1)
 
 
 class Extractor(nn.Module):
@@ -283,12 +252,10 @@ class Extractor(nn.Module):
         self.register_buffer("pool", pool / pool.sum(0), persistent=False)
         self.encoder = BandLinear(counts, [w * FEATURES for w in widths], [c] * len(widths))
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
-        self.film = nn.Parameter(torch.tensor([[1.0], [0.0]]).repeat(config.conditioned_from, c))
         self.voices = nn.ModuleList(Linear(c, c) for _ in range(config.voices))
         self.voice = Voice(config)
         self.sharpness = nn.Parameter(torch.tensor(10.0))
         self.nobody = nn.Parameter(torch.tensor(2.0))
-        self.pointer = Linear(2 * c, c, bias=False)
         self.gains = Gains(c)
         self.decoder = BandLinear(counts, [c] * len(widths), [w * FILTER for w in widths])
         self.conditioner = Conditioner(config)
@@ -330,31 +297,36 @@ class Extractor(nn.Module):
 
     def separate(
         self, spectrum: Tensor, states: list[Tensor], ops: Operators, half: bool = False
-    ) -> tuple[Separated, list[Tensor]]:
-        """Take scenes ``[time, scenes, ear, re/im, bin]`` apart. ``half`` computes the blocks in bfloat16."""
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Take scenes ``[time, scenes, ear, re/im, bin]`` apart: ``[time, scenes, voice, ear, re/im, bin]``.
+
+        ``half`` computes the blocks in bfloat16.
+        """
         (time, scenes), voices = map(int, spectrum.shape[:2]), self.config.voices
         features = self.features(spectrum).flatten(0, 1)
         if half:
             features = features.bfloat16()
         x = torch.cat(self.encoder(self.split(features)), 1).unflatten(0, (time, scenes)).float()
-        x, states = self._run(x, self.blocks[: len(states)], self.film.split(1), states, ops, half)
-        parts = torch.stack([voice(x) for voice in self.voices], 2)
-        filters = self.decode(parts.flatten(1, 2), ops, half)
-        spectra = ops.apply_filters(repeat(spectrum, voices), filters).unflatten(1, (scenes, voices))
-        return Separated(x, parts, spectra), states
+        new_states = []
+        for block, state in zip(self.blocks, states, strict=True):
+            x, state = block(x, state, ops, half)
+            new_states.append(state)
+        parts = torch.stack([voice(x) for voice in self.voices], 2).flatten(1, 2)
+        filters = self.decode(parts, ops, half)
+        return ops.apply_filters(repeat(spectrum, voices), filters).unflatten(1, (scenes, voices)), new_states
 
     def recognise(
-        self, separated: Separated, key: Tensor, states: list[Tensor], ops: Operators
+        self, voices: Tensor, key: Tensor, states: list[Tensor], ops: Operators
     ) -> tuple[Tensor, list[Tensor]]:
         """Which voice is whose: scores before a softmax, ``[time, batch, voice + 1]``; the last says none.
 
         Args:
-            separated: from `separate`.
+            voices: from `separate`.
             key: of the speakers, as many for each scene, scene after scene: ``[batch, key]``.
             states: of the voice's layers.
             ops: how to compute.
         """
-        keys, states = self.voice(self.levels(separated.spectra), states, ops)
+        keys, states = self.voice(self.levels(voices), states, ops)
         return self.compare(repeat(keys, len(key) // int(keys.shape[1])), key), states
 
     def compare(self, keys: Tensor, key: Tensor) -> Tensor:
@@ -363,48 +335,13 @@ class Extractor(nn.Module):
         nobody = self.nobody.expand(*(int(n) for n in likeness.shape[:-1]), 1)
         return torch.cat([self.sharpness * likeness, nobody], -1)
 
-    def select(
-        self,
-        spectrum: Tensor,
-        separated: Separated,
-        match: Tensor,
-        film: Tensor,
-        states: list[Tensor],
-        ops: Operators,
-        half: bool = False,
-    ) -> tuple[Tensor, list[Tensor]]:
-        """Extract speakers: their spectra ``[time, batch, ear, re/im, bin]``.
-
-        ``match`` is from `recognise`, ``film`` [batch, conditioned blocks * 2 * channels] from the conditioner.
-        """
-        first = self.config.conditioned_from
-        # Numbers, not traced shapes: the exported graph keeps none of this.
-        scenes, batch = int(spectrum.shape[1]), int(match.shape[1])
-        each = batch // scenes
-        chosen = torch.softmax(match, -1)[..., :-1].unflatten(1, (scenes, each))
-        parts = separated.parts.flatten(-2)
-        target = chosen @ parts
-        others = parts.sum(2, keepdim=True) - target
-        bands = (self.config.band_count, self.config.channels)
-        pointed = torch.cat([target.unflatten(-1, bands), others.unflatten(-1, bands)], -1).flatten(1, 2)
-        x = repeat(separated.features, each) + self.pointer(pointed)
-        x, states = self._run(x, self.blocks[first:], film.chunk(2 * len(states), -1), states, ops, half)
-        return ops.apply_filters(repeat(spectrum, each), self.decode(x, ops, half)), states
-
     @staticmethod
-    def _run(
-        x: Tensor,
-        blocks: nn.ModuleList,
-        film: tuple[Tensor, ...],
-        states: list[Tensor],
-        ops: Operators,
-        half: bool,
-    ) -> tuple[Tensor, list[Tensor]]:
-        new_states = []
-        for i, (block, state) in enumerate(zip(blocks, states, strict=True)):
-            x, state = block(x, film[2 * i], film[2 * i + 1], state, ops, half)
-            new_states.append(state)
-        return x, new_states
+    def mix(voices: Tensor, match: Tensor) -> Tensor:
+        """Each voice as far as it matches: the speakers of `recognise`, ``[time, batch, ear, re/im, bin]``."""
+        shape = voices.shape[3:]
+        share = torch.softmax(match, -1)[..., None, :-1]
+        each = int(match.shape[1]) // int(voices.shape[1])
+        return (share @ repeat(voices.flatten(3), each)).unflatten(-1, shape)[:, :, 0]
 
     def decode(self, x: Tensor, ops: Operators, half: bool) -> Tensor:
         """Features to a filter for each bin: ``[time, batch, bin, 8]``."""
@@ -414,30 +351,26 @@ class Extractor(nn.Module):
         bins = [g.reshape(time * batch, -1, FILTER) for g in groups]
         return torch.cat(bins, 1).unflatten(0, (time, batch))
 
-    def zeros(self, scenes: int, batch: int) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-        """States of `separate`, `recognise` and `select`, for ``batch`` speakers to extract from ``scenes``."""
+    def zeros(self, scenes: int) -> tuple[list[Tensor], list[Tensor]]:
+        """States of `separate` and of `recognise`."""
         c = self.config
-        blocks, voices = (c.band_count, c.channels), (c.voices, c.voice_channels)
         return (
-            [self.dft.new_zeros(scenes, *blocks) for _ in range(c.conditioned_from)],
-            [self.dft.new_zeros(scenes, *voices) for _ in range(c.voice_layers)],
-            [self.dft.new_zeros(batch, *blocks) for _ in range(c.blocks - c.conditioned_from)],
+            [self.dft.new_zeros(scenes, c.band_count, c.channels) for _ in range(c.blocks)],
+            [self.dft.new_zeros(scenes, c.voices, c.voice_channels) for _ in range(c.voice_layers)],
         )
 
     def through(
         self,
         spectrum: Tensor,
-        conditioning: Tensor,
-        states: tuple[list[Tensor], list[Tensor], list[Tensor]],
+        key: Tensor,
+        states: tuple[list[Tensor], ...],
         ops: Operators,
         half: bool = False,
-    ) -> tuple[Tensor, tuple[list[Tensor], list[Tensor], list[Tensor]]]:
-        """Separate, recognise and select: spectra in and out, with the states of each."""
-        key, film = self.conditioner.parts(conditioning)
-        separated, trunk = self.separate(spectrum, states[0], ops, half)
-        match, voice = self.recognise(separated, key, states[1], ops)
-        target, last = self.select(spectrum, separated, match, film, states[2], ops, half)
-        return target, (trunk, voice, last)
+    ) -> tuple[Tensor, tuple[list[Tensor], ...]]:
+        """Separate, recognise and mix: spectra in and out, with the states of both parts."""
+        voices, trunk = self.separate(spectrum, states[0], ops, half)
+        match, voice = self.recognise(voices, key, states[1], ops)
+        return self.mix(voices, match), (trunk, voice)
 
     def analyse(self, mixture: Tensor) -> Tensor:
         """Spectrum of a whole clip ``[batch, 2, samples]``, with one frame more than it has chunks."""
@@ -453,8 +386,7 @@ class Extractor(nn.Module):
 
     def forward(self, mixture: Tensor, conditioning: Tensor, half: bool = False) -> Tensor:
         """Whole clip ``[batch, 2, samples]`` (a multiple of 128) -> ``[batch, 2, samples]``, aligned with it."""
-        batch = len(mixture)
-        target, _ = self.through(self.analyse(mixture), conditioning, self.zeros(batch, batch), FUSED, half)
+        target, _ = self.through(self.analyse(mixture), conditioning, self.zeros(len(mixture)), FUSED, half)
         return self.synthesise(target, mixture.shape[-1])
 
     def initial_state(self, batch: int) -> dict[str, Tensor]:
@@ -463,7 +395,7 @@ class Extractor(nn.Module):
             "input": self.dft.new_zeros(batch, 2, self.config.window_samples - CHUNK),
             "overlap": self.dft.new_zeros(batch, 2, LOOKAHEAD),
         }
-        return state | _named(self.zeros(batch, batch))
+        return state | _named(self.zeros(batch))
 
     def step(self, chunk: Tensor, conditioning: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """One chunk ``[batch, 2, 128]``, samples 128 n on; returns output samples 128 n - 64 on, and the new state."""

@@ -14,7 +14,6 @@ TINY = ExtractorConfig(
     channels=24,
     mixing_groups=4,
     bands=((8, 4), (8, 8), (10, 16)),
-    bottleneck=24,
     voice_channels=48,
     key=32,
 )
@@ -22,25 +21,26 @@ TINY = ExtractorConfig(
 
 @dataclass(frozen=True)
 class ExtractorPreset:
-    """A training run of an extraction network. ``batch`` counts scenes a process; each gives two examples."""
+    """A training run of an extraction network: of its separation, or all of the paper's.
+
+    ``batch`` counts scenes a process. The paper's network takes ``targets`` examples from each; ours, which knows no
+    speaker there, one.
+    """
 
     network: ExtractorConfig | TFGridNetConfig = field(default_factory=ExtractorConfig)
     recipe: TseRecipe = field(default_factory=lambda: TseRecipe(samples=256 * 128, enrollment_samples=16000))
     speeds: tuple[float, ...] = (1.0, 0.9, 1.1)
-    batch: int = 2
-    targets: int = 2
-    absent: float = 0.05
-    predicted: float = 0.0  # share of embeddings from the enrollment network; then all of validation's are
+    batch: int = 3
+    targets: int = 1
+    absent: float = 0.0
+    predicted: float = 0.0
     ramp: int = 6000
     muon: bool = True
     learning_rate: float = 2e-3
     warmup: int = 100
     steps: int = 20000
-    decay_share: float = 0.25
+    decay_share: float = 0.9
     ema: float = 0.998
-    separation_updates: int = 1500
-    separation_weight: float = 1.0
-    told: float = 0.5  # share of examples in which the truth points out the target's voice
     half: bool = False  # faster where the CPU multiplies in bfloat16
     validation_samples: int = 384 * 128
     validation_scenes: int = 64
@@ -72,8 +72,9 @@ class RecognitionPreset:
     speeds: tuple[float, ...] = (1.0, 0.9, 1.1)
     batch: int = 12
     targets: int = 2
-    absent: float = 0.0
-    predicted: float = 0.0
+    absent: float = 0.05
+    predicted: float = 0.5  # share of embeddings from the enrollment network; all of validation's are
+    heard: float = 0.1  # weight of a dB of what is heard beside the classification
     ramp: int = 0
     muon: bool = True
     learning_rate: float = 1e-3
@@ -122,7 +123,9 @@ EXTRACTORS = {
     "base": ExtractorPreset(),
     "tiny": ExtractorPreset(network=TINY),
     # The paper's network, for comparison: Adam at its rate, the same scenes.
-    "paper": ExtractorPreset(network=TFGridNetConfig(), muon=False, learning_rate=5e-4),
+    "paper": ExtractorPreset(
+        network=TFGridNetConfig(), batch=2, targets=2, absent=0.05, muon=False, learning_rate=5e-4
+    ),
 }
 VOICES = {"voice": VoicePreset(), "tiny-voice": VoicePreset(network=TINY)}
 RECOGNITIONS = {"recognition": RecognitionPreset(), "tiny-recognition": RecognitionPreset(network=TINY)}

@@ -15,11 +15,13 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from hearable.memory import keep_freed_memory
 from hearable.seld.events import Events
 from hearable.seld.features import Features, Format, features
 from hearable.synthesis.render_seld import Audio, Stems, render_seld
 from hearable.synthesis.seld_draw import ClipId, SeldClip, SeldDraw
 from hearable.synthesis.seld_recipe import SeldRecipe
+from hearable.synthesis.seld_scene import SeldScene
 from training.seld_data import Store
 
 
@@ -49,15 +51,26 @@ class Clips:
     test: int = 50
 
     def ids(self, recipe: SeldRecipe, split: str) -> list[ClipId]:
-        """The clips of a split: the folds take turns."""
+        """The clips of a split, fold by fold: each has sounds of its own, which are read once then."""
         folds = [fold.number for fold in recipe.fold if fold.split == split]
-        return [ClipId(folds[n % len(folds)], n // len(folds)) for n in range(getattr(self, split))]
+        numbers = sorted((n % len(folds), n // len(folds)) for n in range(getattr(self, split)))
+        return [ClipId(folds[fold], index) for fold, index in numbers]
 
 
-def mix(clip: SeldClip, stems: Stems, cell: Cell) -> Audio:
+def without(scene: SeldScene, cells: Sequence[Cell]) -> SeldScene:
+    """The scene, what none of the cells has left out; what stays sounds as it did."""
+    events = scene.events
+    if not any(cell.interferers for cell in cells):
+        events = tuple(event for event in events if event.role == "target")
+    return dataclasses.replace(
+        scene, events=events, ambience=scene.ambience if any(cell.ambience for cell in cells) else None
+    )
+
+
+def mix(scene: SeldScene, stems: Stems, cell: Cell) -> Audio:
     """The stems that a cell has, ``[channels, samples]``."""
     total = stems.ambience.copy() if cell.ambience else np.zeros_like(stems.ambience)
-    for event, image in zip(clip.scene.events, stems.events, strict=True):
+    for event, image in zip(scene.events, stems.events, strict=True):
         if event.role == "target" or cell.interferers:
             total[:, image.start : image.start + image.audio.shape[1]] += image.audio
     return total
@@ -69,10 +82,10 @@ def cells_of(draw: SeldDraw, clip: SeldClip, cells: Sequence[Cell], kind: Format
         chosen = [cell for cell in cells if cell.reverberation is reverberation]
         if chosen:
             room = clip.scene.room if reverberation else None
-            scene = dataclasses.replace(clip.scene, room=room, formats=(kind,))
+            scene = without(dataclasses.replace(clip.scene, room=room, formats=(kind,)), chosen)
             stems = render_seld(scene, draw.sounds).stems[kind]
             for cell in chosen:
-                yield cell, features(mix(clip, stems, cell), kind)
+                yield cell, features(mix(scene, stems, cell), kind)
 
 
 def store_of(folder: Path, cell: Cell) -> Store:
@@ -94,6 +107,7 @@ def prepare(
     names = []
     with contextlib.ExitStack() as stack:
         if workers == 1:
+            keep_freed_memory()
             found = map(partial(render_clip, SeldDraw(recipe)), *tasks)
         else:
             # Spawned, not forked: torch's threads do not live through a fork.
@@ -108,14 +122,15 @@ def prepare(
 
 def render_clip(draw: SeldDraw, id_: ClipId, cells: Sequence[Cell], folder: Path, kind: Format) -> str:
     """Keep a clip in the cells that do not have it; its name."""
-    clip = draw.draw(id_)
-    missing = [cell for cell in cells if clip.name not in store_of(folder, cell)]
+    name = draw.name(id_)
+    missing = [cell for cell in cells if name not in store_of(folder, cell)]
     if missing:
+        clip = draw.draw(id_)
         events = Events.from_rows(clip.labels(draw.recipe.classes))
         with threadpool_limits(1):
             for cell, spectra in cells_of(draw, clip, missing, kind):
-                store_of(folder, cell).add(clip.name, spectra, events)
-    return clip.name
+                store_of(folder, cell).add(name, spectra, events)
+    return name
 
 
 _draw: SeldDraw  # of a worker
@@ -123,6 +138,7 @@ _draw: SeldDraw  # of a worker
 
 def _start(recipe: SeldRecipe) -> None:
     global _draw
+    keep_freed_memory()
     _draw = SeldDraw(recipe)
 
 

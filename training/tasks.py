@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from training.fused import FUSED
-from training.losses import negative_snr_db, separation_loss, si_sdr_db
+from training.losses import distortion_db, negative_snr_db, separation_loss, si_sdr_db
+from training.network import Extractor, repeat
 from training.optim import Muon
 from training.tfgridnet import TFGridNet
 
-RECOGNITION = ("voice.", "conditioner.key.", "sharpness", "nobody")  # what a run of the recognition trains
-TOLD = 20.0  # score of a voice that is pointed out by the truth
+RECOGNITION = ("voice.", "conditioner.", "sharpness", "nobody")  # what a run of the recognition trains
 DECISION_FRAMES = 32  # 256 ms: earlier nobody can tell whose voice it is
 
 
@@ -77,12 +77,7 @@ class Task(lightning.LightningModule):
 
 
 class ExtractorTask(Task):
-    """Extraction: -SNR of both ears; and for our network, -SNR of the separated voices, which are learned much sooner.
-
-    In the first ``separation_updates`` nothing but the separation is computed. Recognition stays as it is: gradients
-    from the few speakers of a batch would only blur it (see `RecognitionTask`). In a share ``told`` of the examples the
-    target's voice is pointed out by the truth.
-    """
+    """Separation for our network, whose recognition has a task of its own; extraction for the paper's."""
 
     def __init__(self, network: nn.Module, preset: Any):
         super().__init__(network, preset)
@@ -90,36 +85,22 @@ class ExtractorTask(Task):
             parameter.requires_grad_(not name.startswith(RECOGNITION))
 
     def loss(self, batch: list[Tensor]) -> Tensor:
-        mixture, target, embedding, *rest = batch
-        network, half, samples = self.network, self.preset.half, mixture.shape[-1]
+        mixture, target, embedding, talkers, _ = batch
+        network = self.network
         if isinstance(network, TFGridNet):
             return negative_snr_db(network(mixture, network.conditioner(embedding)), target, mixture).mean()
-        talkers, number = rest
-        # The examples of one scene are neighbours: what does not depend on the speaker is computed once for them.
-        each = self.preset.targets
-        scenes, talkers = mixture[::each], talkers[::each]
-        spectrum = network.analyse(scenes)
-        states = network.zeros(len(scenes), len(mixture))
-        separated, _ = network.separate(spectrum, states[0], FUSED, half)
-        voices = network.synthesise(separated.spectra, samples)
-        separation, order = separation_loss(voices, talkers, scenes)
-        self.log("train/separation", separation.detach())
-        if self.updates < self.preset.separation_updates:
-            return separation
-
-        key, film = network.conditioner.parts(network.conditioner(embedding))
-        with torch.no_grad():
-            match, _ = network.recognise(separated, key, states[1], FUSED)
-            truth = TOLD * F.one_hot(voice_of_target(order, number, each), match.shape[-1])
-            match = torch.where(torch.rand(len(truth), 1, device=truth.device) < self.preset.told, truth, match)
-        estimate, _ = network.select(spectrum, separated, match, film, states[2], FUSED, half)
-        extraction = negative_snr_db(network.synthesise(estimate, samples), target, mixture).mean()
-        self.log("train/extraction", extraction.detach())
-        return extraction + self.preset.separation_weight * separation
+        return separation_loss(separated(network, mixture, self.preset.half), talkers)[0]
 
     def validation_step(self, batch: list[Tensor], index: int) -> None:
-        mixture, target, embedding, *_ = batch
-        estimate = self.network(mixture, self.network.conditioner(embedding))
+        mixture, target, embedding, talkers, number = batch
+        if isinstance(self.network, TFGridNet):
+            estimate = self.network(mixture, self.network.conditioner(embedding))
+        else:
+            voices = separated(self.network, mixture, self.preset.half)
+            loss, order = separation_loss(voices, talkers)
+            self.log("val/loss", loss, prog_bar=True, sync_dist=True)
+            # The voice that is the target's: what a recognition without faults would choose.
+            estimate = voices[torch.arange(len(voices)), order.gather(1, number[:, None])[:, 0]]
         improvement = (si_sdr_db(estimate, target) - si_sdr_db(mixture, target)).mean(1)
         self.log("val/si_sdri_db", improvement.mean(), prog_bar=True, sync_dist=True)
         self.log("val/below_0", (improvement < 0).float().mean(), sync_dist=True)
@@ -153,7 +134,9 @@ class VoiceTask(Task):
 class RecognitionTask(Task):
     """Recognition in scenes that the network takes apart: which voice is an enrolled speaker's, or none.
 
-    Every speaker of the batch is looked for in every scene of it: in most, there is nothing to find.
+    Every speaker of the batch is looked for in every scene of it: in most, there is nothing to find. Beside that
+    classification counts what is heard, the voices mixed as they match: in doubt, a mix of two is better than the wrong
+    one.
     """
 
     def __init__(self, network: nn.Module, preset: Any):
@@ -161,41 +144,56 @@ class RecognitionTask(Task):
         for name, parameter in network.named_parameters():
             parameter.requires_grad_(name.startswith(RECOGNITION))
 
-    def scores(self, batch: list[Tensor], each: int) -> tuple[Tensor, Tensor]:
-        """Scores ``[decisions, scenes, speakers, voice + 1]`` and what is right, ``[scenes, speakers]``."""
+    def scores(self, batch: list[Tensor], each: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Scores, what is right, and what is heard.
+
+        Scores are ``[decisions, scenes, speakers, voice + 1]``, of all speakers of the batch; the right voices
+        ``[scenes, speakers]``; the extracted speakers, ``each`` in a scene, ``[speakers, 2, samples]``.
+        """
         mixture, _, embedding, talkers, number = batch
-        network, scenes = self.network, mixture[::each]
+        network, scenes, samples = self.network, mixture[::each], mixture.shape[-1]
+        trunk, states = network.zeros(len(scenes))
         with torch.no_grad():
-            states = network.zeros(len(scenes), len(scenes))
-            separated, _ = network.separate(network.analyse(scenes), states[0], FUSED, self.preset.half)
-            voices = network.synthesise(separated.spectra, mixture.shape[-1])
-            _, order = separation_loss(voices, talkers[::each], scenes)
-            levels = network.levels(separated.spectra)
-        keys, _ = network.voice(levels, states[1], FUSED)
-        key, _ = network.conditioner.parts(network.conditioner(embedding))
+            voices, _ = network.separate(network.analyse(scenes), trunk, FUSED, self.preset.half)
+            _, order = separation_loss(network.synthesise(voices, samples), talkers[::each])
+            levels = network.levels(voices)
+        keys, _ = network.voice(levels, states, FUSED)
+        key = network.conditioner(embedding)
         scores = network.compare(keys[DECISION_FRAMES::16, :, None], key)
         present = torch.eye(len(scenes), dtype=torch.bool, device=scores.device).repeat_interleave(each, 1)
         voice = voice_of_target(order, number, each).expand(len(scenes), -1)
-        return scores, torch.where(present, voice, order.shape[1])
+        heard = network.mix(voices, network.compare(repeat(keys, each), key))
+        return scores, torch.where(present, voice, order.shape[1]), network.synthesise(heard, samples)
 
     def loss(self, batch: list[Tensor]) -> Tensor:
-        scores, right = self.scores(batch, self.preset.targets)
+        mixture, target, *_, number = batch
+        scores, right, heard = self.scores(batch, self.preset.targets)
         costs = F.cross_entropy(scores.flatten(0, 2), right.expand(len(scores), -1, -1).flatten(), reduction="none")
         costs = costs.unflatten(0, scores.shape[:-1]).mean(0)
         there = right < scores.shape[-1] - 1
+        distortion = torch.where(
+            number < scores.shape[-1] - 1,
+            distortion_db(heard[:, None], target[:, None])[:, 0, 0],
+            negative_snr_db(heard, target, mixture),
+        ).mean()
         self.log("train/there", costs[there].mean().detach())
         self.log("train/not_there", costs[~there].mean().detach())
-        return costs[there].mean() + costs[~there].mean()
+        self.log("train/heard_db", distortion.detach())
+        return costs[there].mean() + costs[~there].mean() + self.preset.heard * distortion
 
     def validation_step(self, batch: list[Tensor], index: int) -> None:
-        scores, right = self.scores(batch, 1)
+        mixture, target, *_ = batch
+        scores, right, heard = self.scores(batch, 1)
         there = right < scores.shape[-1] - 1
         hits = (scores.argmax(-1) == right).float()
         voices = (scores[..., :-1].argmax(-1) == right).float()
+        improvement = (si_sdr_db(heard, target) - si_sdr_db(mixture, target)).mean(1)
         self.log("val/right_voice", voices[:, there].mean(), prog_bar=True, sync_dist=True)
         self.log("val/right_voice_at_last", voices[-1, there].mean(), prog_bar=True, sync_dist=True)
         self.log("val/there", hits[:, there].mean(), prog_bar=True, sync_dist=True)
         self.log("val/not_there", hits[:, ~there].mean(), prog_bar=True, sync_dist=True)
+        self.log("val/si_sdri_db", improvement.mean(), prog_bar=True, sync_dist=True)
+        self.log("val/below_0", (improvement < 0).float().mean(), sync_dist=True)
 
 
 class EnrollerTask(Task):
@@ -215,6 +213,13 @@ class EnrollerTask(Task):
         centred = F.cosine_similarity(self.network.standardise(embedding), self.network.standardise(teacher))
         self.log("val/cosine", F.cosine_similarity(embedding, teacher).mean(), prog_bar=True, sync_dist=True)
         self.log("val/centred_cosine", centred.mean(), prog_bar=True, sync_dist=True)
+
+
+def separated(network: Extractor, mixture: Tensor, half: bool) -> Tensor:
+    """The voices of scenes ``[scenes, 2, samples]``: ``[scenes, voice, 2, samples]``."""
+    trunk, _ = network.zeros(len(mixture))
+    spectra, _ = network.separate(network.analyse(mixture), trunk, FUSED, half)
+    return network.synthesise(spectra, mixture.shape[-1])
 
 
 def voice_of_target(order: Tensor, number: Tensor, each: int) -> Tensor:

@@ -18,6 +18,7 @@ from hearable.synthesis.directions import unit_vectors
 
 FRAMES_PER_SECOND = 10
 LARGEST = 10_000_000  # of frames, classes and event numbers: 11 days
+LONGEST = 10.0  # of a predicted vector: networks say about 1, degrees and centimetres are more
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +70,7 @@ class Events:
 
 
 def read_labels(path: Path) -> Events:
-    """Read a reference: ``frame, class, event, azimuth, elevation``, no header.
+    """Read a reference: ``frame, class, event, azimuth, elevation``, no header; a distance after them is skipped.
 
     Raises:
         LabelError: the file cannot be read, or a row is not of that form.
@@ -78,10 +79,12 @@ def read_labels(path: Path) -> Events:
 
 
 def read_predictions(path: Path) -> Events:
-    """Read predictions: columns as in a reference, or ``frame, class, track, x, y, z`` with a vector of any length.
+    """Read predictions: ``frame, class, track``, then azimuth and elevation, or x, y, z, or x, y, z and a distance.
+
+    Vectors may have any length up to 10: longer ones are taken for azimuth, elevation and distance.
 
     Raises:
-        LabelError: the file cannot be read, or a row is of neither form.
+        LabelError: the file cannot be read, or a row is of no such form.
     """
     return _read(path, PREDICTIONS)
 
@@ -134,7 +137,10 @@ def _row(cells: list[str], forms: Mapping[int, _Form], where: str) -> tuple[int,
         raise LabelError(f"{where}: expected frame and class from 0 to {LARGEST}, found {','.join(cells)!r}")
     if not all(math.isfinite(value) for value in place):
         raise LabelError(f"{where}: expected a finite direction, found {','.join(cells)!r}")
-    return frame, kind, event, *forms[len(cells)](place)
+    try:
+        return frame, kind, event, *forms[len(cells)](place)
+    except ValueError as problem:
+        raise LabelError(f"{where}: {problem}") from problem
 
 
 def _polar(place: list[float]) -> tuple[float, float]:
@@ -142,12 +148,28 @@ def _polar(place: list[float]) -> tuple[float, float]:
     return place[0], place[1]
 
 
+def _polar_and_distance(place: list[float]) -> tuple[float, float]:
+    """frame, class, event, azimuth, elevation, distance"""
+    if not (place[0].is_integer() and place[1].is_integer()):
+        raise ValueError(f"expected whole degrees before a distance, found {place[0]:g}, {place[1]:g}: x, y, z?")
+    return _polar(place)
+
+
 def _cartesian(place: list[float]) -> tuple[float, float]:
     """frame, class, track, x, y, z"""
     # Written as the official code does: an event at exactly 20 degrees hangs on the last bit.
-    x, y, z = np.array(place)
+    x, y, z = np.array(place[:3])
+    if max(abs(x), abs(y), abs(z)) > LONGEST:
+        raise ValueError(
+            f"expected x, y, z up to {LONGEST:g}, found {x:g}, {y:g}, {z:g}: azimuth, elevation, distance?"
+        )
     return np.arctan2(y, x) * 180 / np.pi, np.arctan2(z, np.sqrt(x**2 + y**2)) * 180 / np.pi
 
 
-LABELS: dict[int, _Form] = {5: _polar}
-PREDICTIONS: dict[int, _Form] = {5: _polar, 6: _cartesian}
+def _cartesian_and_distance(place: list[float]) -> tuple[float, float]:
+    """frame, class, track, x, y, z, distance"""
+    return _cartesian(place)
+
+
+LABELS: dict[int, _Form] = {5: _polar, 6: _polar_and_distance}
+PREDICTIONS: dict[int, _Form] = {5: _polar, 6: _cartesian, 7: _cartesian_and_distance}

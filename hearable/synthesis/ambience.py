@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
+from hearable.audio import AudioReader
+from hearable.errors import AudioError
+from hearable.resampling import resample
 from hearable.synthesis.arrays import Receiver
 from hearable.synthesis.diffuse import N_FFT, diffuse_field
 from hearable.synthesis.measured_rooms import RoomResponses
 from hearable.synthesis.render import SoundBank
-from hearable.synthesis.seld_scene import SeldScene
+from hearable.synthesis.seld_scene import CHANNELS, Format, SeldScene
 
 Audio = NDArray[np.float32]
 
@@ -64,8 +70,31 @@ def _of_array(scene: SeldScene, array: Receiver, room: RoomResponses | None, rng
             f"{room.name if room else 'no measured room'}: expected ambience of {', '.join(array.slices)}, "
             f"found none of {', '.join(lacking)}"
         )
-    length = min(room.ambience[name].shape[1] for name in array.slices)
-    if length < scene.samples:
-        raise ValueError(f"{room.name}: expected {scene.samples} samples of ambience or more, found {length}")
-    begin = int(rng.integers(length - scene.samples + 1))
-    return np.concatenate([room.ambience[name][:, begin : begin + scene.samples] for name in array.slices])
+    seconds = scene.samples / scene.rate
+    recorded = recorded_s(room, array.slices)
+    if recorded < seconds:
+        raise ValueError(f"{room.name}: expected {seconds:g} s of ambience or more, found {recorded:.2f} s")
+    begin_s = float(rng.uniform(0, recorded - seconds))
+    return np.concatenate([_stretch(room.ambience[name], begin_s, scene) for name in array.slices])
+
+
+def recorded_s(room: RoomResponses, formats: Iterable[Format]) -> float:
+    """Seconds of ambience that a room has in all of some formats.
+
+    Raises:
+        AudioError: a recording cannot be read, or has not the channels of its format.
+    """
+    lengths = []
+    for name in formats:
+        with AudioReader(room.ambience[name]) as file:
+            if file.channels != CHANNELS[name]:
+                raise AudioError(f"{file.path}: expected {CHANNELS[name]} channels, found {file.channels}")
+            lengths.append(file.samples / file.rate)
+    return min(lengths)
+
+
+def _stretch(path: Path, begin_s: float, scene: SeldScene) -> Audio:
+    """What a recording holds from ``begin_s`` on, as long as the scene."""
+    with AudioReader(path, begin_s, scene.samples / scene.rate + 1 / scene.rate) as file:
+        heard = resample(np.concatenate(list(file.blocks()), axis=1), file.rate, scene.rate)[:, : scene.samples]
+    return np.pad(heard, ((0, 0), (0, scene.samples - heard.shape[1])))

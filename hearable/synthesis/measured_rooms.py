@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +33,7 @@ class RoomResponses:
         responses: for each format, float32 ``[positions, channels, taps]``, time-aligned across formats. Scaled so
             that the direct sound has the energy that 1/distance gives it, on the average of the positions, in W of FOA
             or the mean of the channels: levels then mean the same as in a simulated room.
-        ambience: for each format, float32 ``[channels, samples]`` that the array recorded there.
+        ambience: for each format, the file of what the array recorded there: too long to be kept in memory.
     """
 
     name: str
@@ -41,7 +42,7 @@ class RoomResponses:
     elevation_deg: NDArray[np.float64]
     distance_m: NDArray[np.float64]
     responses: Mapping[Format, Audio]
-    ambience: Mapping[Format, Audio] = field(default_factory=dict)
+    ambience: Mapping[Format, Path] = field(default_factory=dict)
 
     def nearest(self, azimuth_deg: float, elevation_deg: float, distance_m: float) -> int:
         """Index of the nearest measured position."""

@@ -7,13 +7,15 @@ import zlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
 from hearable.errors import AudioError
+from hearable.synthesis.ambience import recorded_s
 from hearable.synthesis.labels import FRAME_S, Row, Span, label_rows
 from hearable.synthesis.measured_rooms import RoomResponses
-from hearable.synthesis.room_files import load_sofa_room, load_tau_room
+from hearable.synthesis.room_files import find_tau_ambience, load_sofa_room, load_tau_room
 from hearable.synthesis.seld_checks import check_room
 from hearable.synthesis.seld_paths import MeasuredPlaces, Places, least_free_distance_m
 from hearable.synthesis.seld_recipe import Fold, Range, Room, SeldRecipe
@@ -149,13 +151,17 @@ class SeldDraw:
         """A measured room; names in the dataset are its own."""
         rate = self.recipe.rate
         found = load_tau_room(room.tau, room.name, rate) if room.tau else load_sofa_room(room.responses, rate)
-        return replace(found, name=name)
+        files = {kind: Path(file) for kind, file in room.ambience.items()}
+        if room.tau_ambience:
+            files = find_tau_ambience(room.tau_ambience, room.tau, room.name)
+        return replace(found, name=name, ambience=files)
 
     def _check(self, name: str, room: ShoeboxRoom | RoomResponses) -> None:
         events = self.recipe.events
         try:
             if isinstance(room, RoomResponses):
                 self.places(np.random.default_rng(0), room)
+                self._check_ambience(room)
                 return
             check_room(room)
         except ValueError as problem:
@@ -168,6 +174,12 @@ class SeldDraw:
                 f"{name}: expected no wall within {nearest:g} m of the array at elevations from {low:g} to {high:g}, "
                 f"found one at {free:.2f} m in a room of {size} m: lower distance_m, or narrow elevation_deg"
             )
+
+    def _check_ambience(self, room: RoomResponses) -> None:
+        if self.recipe.ambience is not None and self.recipe.ambience.kind == "array":
+            seconds = recorded_s(room, self.recipe.formats)
+            if seconds < self.recipe.clip_s:
+                raise ValueError(f"expected {self.recipe.clip_s:g} s of ambience or more, found {seconds:.1f} s")
 
 
 class _Clip:
@@ -259,8 +271,8 @@ class _Clip:
         if rules is None:
             return None
         snr, seed = _between(self.rng, rules.snr_db), int(self.rng.integers(2**32))
-        if rules.kind == "diffuse":
-            return Ambience("diffuse", snr, seed)
+        if rules.kind != "recorded":
+            return Ambience(rules.kind, snr, seed)
         entries = self.draw.entries(self.clip.fold, "ambience")
         return Ambience(rules.kind, snr, seed, entries[int(self.rng.integers(len(entries)))].name)
 

@@ -85,8 +85,10 @@ class Room(_Table, frozen=True):
     Attributes:
         fold: its number.
         responses: for each format of the recipe a SOFA file.
+        ambience: for each format a sound file, of any length, that the array recorded in the same room.
         tau: a folder of TAU-SRIR DB (formats foa and mic).
         name: of the room in that folder.
+        tau_ambience: a folder of TAU-SNoise DB.
     """
 
     fold: Count
@@ -94,13 +96,17 @@ class Room(_Table, frozen=True):
     rt60_s: Positive | None = None
     array_m: Triple | None = None
     responses: dict[Format, str] = {}
+    ambience: dict[Format, str] = {}
     tau: str = ""
     name: str = ""
+    tau_ambience: str = ""
 
     def __post_init__(self) -> None:
         kinds = ((self.size_m, self.rt60_s, self.array_m), (self.responses,), (self.tau, self.name))
         if sum(any(kind) for kind in kinds) != 1 or not any(all(kind) for kind in kinds):
             raise ValueError("expected size_m, rt60_s and array_m, or responses, or tau and name")
+        if (self.ambience and not self.responses) or (self.tau_ambience and not self.tau):
+            raise ValueError("expected ambience beside responses, or tau_ambience beside tau")
 
     @property
     def shoebox(self) -> ShoeboxRoom | None:
@@ -177,9 +183,14 @@ class Motion(_Table, frozen=True):
 
 
 class AmbienceRules(_Table, frozen=True):
-    """Sound from all around, see `Ambience`; ``recorded`` takes the sounds that are labelled ``ambience``."""
+    """Sound from all around, see `Ambience`.
 
-    kind: Literal["diffuse", "recorded"] = "diffuse"
+    Attributes:
+        kind: ``recorded`` takes the sounds that are labelled ``ambience``; ``array`` what each (measured) room has.
+        snr_db: of the targets.
+    """
+
+    kind: Literal["diffuse", "recorded", "array"] = "diffuse"
     snr_db: Range = Range(6.0, 30.0)
 
 
@@ -235,10 +246,17 @@ class SeldRecipe(_Table, frozen=True):
         for fold in self.fold:
             if fold.clips and not fold.rooms and fold.number not in {room.fold for room in self.room}:
                 raise ValueError(f"fold {fold.number}: expected a room, found none")
+        of_array = self.ambience is not None and self.ambience.kind == "array"
+        if of_array and any(fold.rooms for fold in self.fold if fold.clips):
+            raise ValueError("expected measured rooms for ambience of the kind 'array', found rooms that are drawn")
         for room in self.room:
             measured = ("foa", "mic") if room.tau else tuple(room.responses)
             if room.shoebox is None and not set(self.formats) <= set(measured):
                 raise ValueError(f"expected responses of {', '.join(self.formats)}, found {', '.join(measured)}")
+            recorded = ("foa", "mic") if room.tau_ambience else tuple(room.ambience)
+            if of_array and not set(self.formats) <= set(recorded):
+                found = ", ".join(recorded) or "none"
+                raise ValueError(f"expected recordings of {', '.join(self.formats)} in each room, found {found}")
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -278,7 +296,9 @@ def read_recipe(path: Path) -> SeldRecipe:
         msgspec.structs.replace(
             room,
             responses={kind: located(file) for kind, file in room.responses.items()},
+            ambience={kind: located(file) for kind, file in room.ambience.items()},
             tau=located(room.tau) if room.tau else "",
+            tau_ambience=located(room.tau_ambience) if room.tau_ambience else "",
         )
         for room in recipe.room
     )
