@@ -33,7 +33,10 @@ class DeviceScreen(ModalScreen[int | None]):
     """Choose a device for one direction."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Back")]
-    CSS = "DeviceScreen { align: center middle; } OptionList { width: 80%; height: auto; max-height: 80%; border: round $primary; }"
+    CSS = """
+    DeviceScreen { align: center middle; }
+    OptionList { width: 80%; height: auto; max-height: 80%; border: round $primary; }
+    """
 
     def __init__(self, way: Way, options: list[str]):
         super().__init__()
