@@ -31,6 +31,8 @@ CHUNK = 128
 LOOKAHEAD = 64
 SYNTHESIS = CHUNK + LOOKAHEAD
 FEATURES = 8
+CUES = 4  # of a bin, that its gate weighs
+MEMORY_FRAMES = 5.0  # of the covariance between the ears: 40 ms
 FILTER = 8  # real and imaginary parts of a 2 x 2 filter
 LOUDNESS = 0.15  # exponent on power: a compressed magnitude
 FLOOR = 1e-10
@@ -250,6 +252,7 @@ class Extractor(nn.Module):
         )
         pool = F.one_hot(band_of_bin, config.band_count).float()
         self.register_buffer("pool", pool / pool.sum(0), persistent=False)
+        self.register_buffer("spread", pool.T.contiguous(), persistent=False)
         self.encoder = BandLinear(counts, [w * FEATURES for w in widths], [c] * len(widths))
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
         self.voices = nn.ModuleList(Linear(c, c) for _ in range(config.voices))
@@ -258,12 +261,16 @@ class Extractor(nn.Module):
         self.nobody = nn.Parameter(torch.tensor(2.0))
         self.gains = Gains(c)
         self.decoder = BandLinear(counts, [c] * len(widths), [w * FILTER for w in widths])
+        self.gate = BandLinear(counts, [c] * len(widths), [w * (CUES + 1) for w in widths])
         self.conditioner = Conditioner(config)
         with torch.no_grad():
             for weight, bias in zip(self.decoder.weights, self.decoder.biases, strict=True):
                 weight.mul_(0.3)
                 # filter order [out ear, in ear, re/im]: start as a quiet copy of each ear
                 bias.view(bias.shape[0], -1, FILTER)[..., [0, 6]] = 0.25
+            for weight, bias in zip(self.gate.weights, self.gate.biases, strict=True):
+                weight.mul_(0.1)
+                bias.view(bias.shape[0], -1, CUES + 1)[..., CUES] = 2.0  # open
 
     def spectrum(self, frames: Tensor) -> Tensor:
         """Frames ``[time, batch, ear, window]`` -> ``[time, batch, ear, re/im, bin]``."""
@@ -271,17 +278,31 @@ class Extractor(nn.Module):
         flat = frames.reshape(-1, frames.shape[-1]) @ self.dft
         return flat.view(*frames.shape[:-1], 2, -1)
 
-    def features(self, spectrum: Tensor) -> Tensor:
-        """``[time, batch, bin, 8]``: compressed magnitudes and spectra of both ears, normalised cross-spectrum."""
+    def features(self, spectrum: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What is heard in a bin, and the covariance between the ears as it is after the last frame.
+
+        Args:
+            spectrum: ``[time, batch, ear, re/im, bin]``.
+            covariance: before the first frame, averaged over the last 40 ms: left power, right power, real and
+                imaginary part of the cross-spectrum, ``[batch, 4, bin]``.
+
+        Returns:
+            Features ``[time, batch, bin, 8]``: compressed magnitudes of both ears, phase difference, and the cues.
+            Cues ``[time, batch, bin, 4]``: where the bin's sound came from in the last 40 ms (the coherence between the
+            ears and the difference of their levels), and the bin's level within its band.
+        """
         re, im = spectrum.unbind(3)  # [time, batch, ear, bin]
-        power = re * re + im * im + FLOOR
-        magnitude = power.pow(LOUDNESS)
-        whitening = magnitude / power.sqrt()
-        cross = (power[:, :, 0] * power[:, :, 1]).rsqrt()
-        ipd_re = (re[:, :, 0] * re[:, :, 1] + im[:, :, 0] * im[:, :, 1]) * cross
-        ipd_im = (im[:, :, 0] * re[:, :, 1] - re[:, :, 0] * im[:, :, 1]) * cross
-        ears = torch.cat([magnitude, re * whitening, im * whitening], 2)
-        return torch.cat([ears, ipd_re[:, :, None], ipd_im[:, :, None]], 2).transpose(2, 3)
+        power = re * re + im * im
+        cross_re = re[:, :, 0] * re[:, :, 1] + im[:, :, 0] * im[:, :, 1]
+        cross_im = im[:, :, 0] * re[:, :, 1] - re[:, :, 0] * im[:, :, 1]
+        now = torch.cat([power, cross_re[:, :, None], cross_im[:, :, None]], 2)
+        smooth = averaged(now, covariance)
+        magnitude = (power + FLOOR).pow(LOUDNESS)
+        loudness = magnitude.sum(2, keepdim=True)
+        peak = loudness / ((loudness @ self.pool) @ self.spread) - 1
+        cues = torch.cat([interaural(smooth), peak], 2)
+        ears = torch.cat([magnitude, interaural(now)[:, :, :2], cues], 2)
+        return ears.transpose(2, 3), cues.transpose(2, 3), smooth[-1]
 
     def split(self, x: Tensor) -> list[Tensor]:
         """``[rows, bin, n]`` -> one ``[rows, bands, width * n]`` a group."""
@@ -303,17 +324,21 @@ class Extractor(nn.Module):
         ``half`` computes the blocks in bfloat16.
         """
         (time, scenes), voices = map(int, spectrum.shape[:2]), self.config.voices
-        features = self.features(spectrum).flatten(0, 1)
+        features, cues, covariance = self.features(spectrum, states[0])
+        features = features.flatten(0, 1)
         if half:
             features = features.bfloat16()
         x = torch.cat(self.encoder(self.split(features)), 1).unflatten(0, (time, scenes)).float()
-        new_states = []
-        for block, state in zip(self.blocks, states, strict=True):
+        new_states = [covariance]
+        for block, state in zip(self.blocks, states[1:], strict=True):
             x, state = block(x, state, ops, half)
             new_states.append(state)
         parts = torch.stack([voice(x) for voice in self.voices], 2).flatten(1, 2)
-        filters = self.decode(parts, ops, half)
-        return ops.apply_filters(repeat(spectrum, voices), filters).unflatten(1, (scenes, voices)), new_states
+        filters, weights = self.decode(parts, ops, half)
+        spectra = ops.apply_filters(repeat(spectrum, voices), filters).unflatten(1, (scenes, voices))
+        weights = weights.unflatten(1, (scenes, voices))
+        gate = torch.sigmoid((weights[..., :CUES] * cues[:, :, None]).sum(-1) + weights[..., CUES])
+        return spectra * gate[:, :, :, None, None], new_states
 
     def recognise(
         self, voices: Tensor, key: Tensor, states: list[Tensor], ops: Operators
@@ -343,19 +368,25 @@ class Extractor(nn.Module):
         each = int(match.shape[1]) // int(voices.shape[1])
         return (share @ repeat(voices.flatten(3), each)).unflatten(-1, shape)[:, :, 0]
 
-    def decode(self, x: Tensor, ops: Operators, half: bool) -> Tensor:
-        """Features to a filter for each bin: ``[time, batch, bin, 8]``."""
-        time, batch = (int(n) for n in x.shape[:2])
+    def decode(self, x: Tensor, ops: Operators, half: bool) -> tuple[Tensor, Tensor]:
+        """Features to a filter ``[time, batch, bin, 8]`` and the weights of a gate ``[..., 5]`` for each bin."""
+        lead = tuple(int(n) for n in x.shape[:2])
         rows = ops.norm_film(x, *self.gains(), half).flatten(0, 1)
-        groups = self.decoder(list(rows.split([n for n, _ in self.config.bands], 1)))
-        bins = [g.reshape(time * batch, -1, FILTER) for g in groups]
-        return torch.cat(bins, 1).unflatten(0, (time, batch))
+        groups = list(rows.split([n for n, _ in self.config.bands], 1))
+        filters, weights = (
+            torch.cat([g.reshape(len(rows), -1, size) for g in head(groups)], 1).unflatten(0, lead)
+            for head, size in ((self.decoder, FILTER), (self.gate, CUES + 1))
+        )
+        return filters, weights.float()
 
     def zeros(self, scenes: int) -> tuple[list[Tensor], list[Tensor]]:
         """States of `separate` and of `recognise`."""
         c = self.config
         return (
-            [self.dft.new_zeros(scenes, c.band_count, c.channels) for _ in range(c.blocks)],
+            [
+                self.dft.new_zeros(scenes, 4, sum(n * width for n, width in c.bands)),
+                *(self.dft.new_zeros(scenes, c.band_count, c.channels) for _ in range(c.blocks)),
+            ],
             [self.dft.new_zeros(scenes, c.voices, c.voice_channels) for _ in range(c.voice_layers)],
         )
 
@@ -414,3 +445,24 @@ def _named(states: tuple[list[Tensor], ...]) -> dict[str, Tensor]:
 def repeat(x: Tensor, times: int) -> Tensor:
     """Each entry of the second axis, so many times in a row."""
     return x if times == 1 else x.repeat_interleave(times, 1)
+
+
+def averaged(values: Tensor, state: Tensor) -> Tensor:
+    """Recursive average along time over `MEMORY_FRAMES`: ``[time, ...]``, going on from ``state`` [...]."""
+    keep = math.exp(-1 / MEMORY_FRAMES)
+    time = int(values.shape[0])
+    if time == 1:
+        return (1 - keep) * values + keep * state
+    # As one product with a triangular matrix: a loop over time would be slow.
+    steps = torch.arange(time, device=values.device, dtype=values.dtype)
+    lag = steps[:, None] - steps
+    weights = torch.where(lag >= 0, (1 - keep) * keep ** lag.clamp_min(0), 0.0)
+    rest = (keep ** (steps + 1)).view(-1, *[1] * state.ndim) * state
+    return (weights @ values.flatten(1)).view_as(values) + rest
+
+
+def interaural(covariance: Tensor) -> Tensor:
+    """Covariances ``[..., 4, bin]`` to ``[..., 3, bin]``: complex coherence, and level difference, within -1..1."""
+    left, right, cross = covariance[..., :1, :], covariance[..., 1:2, :], covariance[..., 2:, :]
+    left, right = left + FLOOR, right + FLOOR
+    return torch.cat([cross * (left * right).rsqrt(), (left - right) / (left + right)], -2)
