@@ -41,6 +41,7 @@ class ExtractorPreset:
     steps: int = 20000
     decay_share: float = 0.9
     ema: float = 0.998
+    steering: float = 0.2  # weight of a dB of direction beside one of separation
     half: bool = False  # faster where the CPU multiplies in bfloat16
     validation_samples: int = 384 * 128
     validation_scenes: int = 64

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from training.fused import FUSED
-from training.losses import distortion_db, negative_snr_db, separation_loss, si_sdr_db
+from training.losses import distortion_db, negative_snr_db, separation_loss, si_sdr_db, steering_loss
 from training.network import Extractor, repeat
 from training.optim import Muon
 from training.tfgridnet import TFGridNet
@@ -89,14 +89,22 @@ class ExtractorTask(Task):
         network = self.network
         if isinstance(network, TFGridNet):
             return negative_snr_db(network(mixture, network.conditioner(embedding)), target, mixture).mean()
-        return separation_loss(separated(network, mixture, self.preset.half), talkers)[0]
+        voices, steering = separated(network, mixture, self.preset.half)
+        separation, order = separation_loss(voices, talkers)
+        sources = network.analyse(
+            talkers.gather(1, order.argsort(1)[:, :, None, None].expand_as(talkers)).flatten(0, 1)
+        )
+        directions = steering_loss(steering, sources.unflatten(1, order.shape))
+        self.log("train/separation", separation.detach())
+        self.log("train/steering", directions.detach())
+        return separation + self.preset.steering * directions
 
     def validation_step(self, batch: list[Tensor], index: int) -> None:
         mixture, target, embedding, talkers, number = batch
         if isinstance(self.network, TFGridNet):
             estimate = self.network(mixture, self.network.conditioner(embedding))
         else:
-            voices = separated(self.network, mixture, self.preset.half)
+            voices, _ = separated(self.network, mixture, self.preset.half)
             loss, order = separation_loss(voices, talkers)
             self.log("val/loss", loss, prog_bar=True, sync_dist=True)
             # The voice that is the target's: what a recognition without faults would choose.
@@ -154,7 +162,7 @@ class RecognitionTask(Task):
         network, scenes, samples = self.network, mixture[::each], mixture.shape[-1]
         trunk, states = network.zeros(len(scenes))
         with torch.no_grad():
-            voices, _ = network.separate(network.analyse(scenes), trunk, FUSED, self.preset.half)
+            voices, _, _ = network.separate(network.analyse(scenes), trunk, FUSED, self.preset.half)
             _, order = separation_loss(network.synthesise(voices, samples), talkers[::each])
             levels = network.levels(voices)
         keys, _ = network.voice(levels, states, FUSED)
@@ -215,11 +223,11 @@ class EnrollerTask(Task):
         self.log("val/centred_cosine", centred.mean(), prog_bar=True, sync_dist=True)
 
 
-def separated(network: Extractor, mixture: Tensor, half: bool) -> Tensor:
-    """The voices of scenes ``[scenes, 2, samples]``: ``[scenes, voice, 2, samples]``."""
+def separated(network: Extractor, mixture: Tensor, half: bool) -> tuple[Tensor, Tensor]:
+    """The voices of scenes ``[scenes, 2, samples]``, ``[scenes, voice, 2, samples]``; and where they come from."""
     trunk, _ = network.zeros(len(mixture))
-    spectra, _ = network.separate(network.analyse(mixture), trunk, FUSED, half)
-    return network.synthesise(spectra, mixture.shape[-1])
+    spectra, steering, _ = network.separate(network.analyse(mixture), trunk, FUSED, half)
+    return network.synthesise(spectra, mixture.shape[-1]), steering
 
 
 def voice_of_target(order: Tensor, number: Tensor, each: int) -> Tensor:
