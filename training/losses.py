@@ -36,8 +36,12 @@ def distortion_db(estimates: Tensor, targets: Tensor) -> Tensor:
         targets: ``[batch, m, 2, samples]``, none of them silent.
     """
     product = torch.einsum("bnes,bmes->bnme", estimates, targets)
-    estimated = estimates.square().sum(-1)[:, :, None].clamp_min(1e-9)
-    wanted = targets.square().sum(-1)[:, None].clamp_min(1e-9)
+    return distortion_of(product, estimates.square().sum(-1)[:, :, None], targets.square().sum(-1)[:, None])
+
+
+def distortion_of(product: Tensor, estimated: Tensor, wanted: Tensor) -> Tensor:
+    """`distortion_db` from inner products ``[..., ear]``: of estimate and target, and of each with itself."""
+    estimated, wanted = estimated.clamp_min(1e-9), wanted.clamp_min(1e-9)
     error = (estimated - 2 * product + wanted).sum(-1).clamp_min(0)
     likeness = (product.square() / (estimated * wanted)).clamp(0, 1)
     snr = -10 * torch.log10(error / wanted.sum(-1) + CEILING)
