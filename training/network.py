@@ -10,10 +10,9 @@ A chunk of 128 samples completes an analysis frame of 512 samples (32 ms: freque
 ideal mask), but only the newest 192 samples of a frame are synthesised, so the long window costs no latency (the
 low-delay analysis-synthesis pair of Mauler and Martin, EUSIPCO 2007). The 256 bins are split into 44 bands (band-split
 RNN, Luo and Yu 2023); blocks alternate between a gated linear recurrence along time, shared by the bands, and a
-gated full-band linear mixing (after SpatialNet, Quan and Li 2024); the head
-gives each bin of a voice gains, a gate on the bin's own interaural cues, and the direction of a Capon beam (the bands are
-too wide to tell sources apart bin by bin, and a beam from the covariance of the last 40 ms is worth more than a mask
-where there is no room).
+gated full-band linear mixing (after SpatialNet, Quan and Li 2024); the head gives
+each bin of a voice gains, a gate on the bin's own interaural cues, and the direction of a Capon beam: bands are too wide
+to tell sources apart bin by bin, and where there is no room, a beam from the last 40 ms is worth more than a mask.
 
 All inner tensors are ``[time, batch, band, channel]``: time first, so that the scan walks contiguous memory.
 """
