@@ -207,6 +207,18 @@ def test_a_good_dataset_passes(dataset):
     assert done.exit_code == 0 and report["passed"] and not report["faults"]
     judged = {check["name"] for check in report["checks"] if check["bound"]}
     assert judged >= {"files", "label grid", "foa DOA", "mic DOA", "binaural ITD", "foa ambience", "RT60"}
+    assert judged >= {"foa level", "mic level", "binaural level", "label shift"}
+
+
+def test_a_crowded_reverberant_dataset_passes(tmp_path):
+    """Overlaps, interferers, motion, little ambience, and rooms whose sound outlasts the gaps."""
+    text = RECIPE.replace("INTERFERERS", "interferer_layers = 1").replace("layers = 1", "layers = 2", 1)
+    for old, new in (("clip_s = 5.0", "clip_s = 10.0"), ("[0.15, 0.2]", "[0.7, 0.9]"), ('"mic", "binaural"', '"mic"')):
+        text = text.replace(old, new)
+    (tmp_path / "recipe.toml").write_text(text)
+    generate(read_recipe(tmp_path / "recipe.toml"), tmp_path / "out", clips=2)
+    report = verify_dataset(tmp_path / "out")
+    assert report.passed, report.faults
 
 
 def test_an_altered_file_is_found(copy):
@@ -229,8 +241,39 @@ def test_swapped_channels_are_heard(copy, kind):
 
 
 def test_shifted_labels_are_found_in_the_scene_and_in_the_sound(copy):
-    change_labels(copy, lambda row: [min(row[0] + 8, 49), *row[1:]])
+    change_labels(copy, lambda row: [min(row[0] + 2, 49), *row[1:]])
     assert "label grid" in checks(verify_dataset(copy))
+
+
+def test_sound_that_comes_late_is_heard(copy):
+    for kind in ("foa", "mic", "binaural"):
+        change_audio(copy, kind, lambda audio: np.roll(audio, 4800, axis=0))  # 0.2 s
+    assert "label shift" in checks(verify_dataset(copy))
+
+
+def test_scenes_that_are_mirrored_are_heard(copy):
+    """Labels and scenes agree: only the sound tells."""
+    for path in (copy / "scenes").glob("*.json"):
+        made = read_json(path)
+        for event in made["scene"]["events"]:
+            for waypoint in event["path"]:
+                waypoint["azimuth_deg"] *= -1
+        path.write_text(json.dumps(made))
+    change_labels(copy, lambda row: [*row[:3], -row[3] if row[3] > -180 else -180, row[4]])
+    found = checks(verify_dataset(copy))
+    assert found >= {"foa DOA", "mic DOA", "binaural ITD"} and "label grid" not in found
+
+
+@pytest.mark.parametrize("kind", ["foa", "mic", "binaural"])
+def test_a_wrong_gain_is_heard(copy, kind):
+    change_audio(copy, kind, lambda audio: audio // 2)
+    assert f"{kind} level" in checks(verify_dataset(copy))
+
+
+def test_a_wrong_gain_of_one_channel_is_heard(copy):
+    for kind in ("foa", "mic"):
+        change_audio(copy, kind, lambda audio: (audio * [1, 1.41, 1, 1]).astype("i2"))
+    assert checks(verify_dataset(copy)) >= {"foa ambience", "mic ambience"}
 
 
 def test_turned_labels_are_heard(copy):

@@ -226,8 +226,11 @@ def seld(
     audio: Annotated[Path | None, typer.Option(help="Folder of sound files (fold1_...): train on these.")] = None,
     labels: Annotated[Path | None, typer.Option(help="Folder of their csv files.")] = None,
     classes: Annotated[int, typer.Option(min=1, help="Number of classes of the files.")] = 12,
+    val: Annotated[int, typer.Option(help="Fold of the files to validate on.")] = 5,
+    test: Annotated[int, typer.Option(help="Fold of the files to test on; the others are trained on.")] = 6,
     mic: Annotated[bool, typer.Option("--mic", help="Microphones with GCC-PHAT, not FOA with intensity.")] = False,
     multi: Annotated[bool, typer.Option("--multi", help="Multi-ACCDOA: three events of a class at once.")] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that render scenes.")] = 1,
     runs: Runs = Path("runs"),
     name: Annotated[str, typer.Option(help="Name of the run; the same name resumes it.")] = "seld",
     seed: Seed = 0,
@@ -239,11 +242,11 @@ def seld(
     preset = changed(SeldPreset(), settings)
     shape = Shape("mic" if mic else "foa", classes, TRACKS if multi else 1)
     if audio is not None and labels is not None:
-        found = train_on_files(dataclasses.replace(preset, shape=shape), runs / name, audio, labels, seed)
+        found = train_on_files(dataclasses.replace(preset, shape=shape), runs / name, audio, labels, seed, val, test)
     else:
         read = read_recipe(recipe)
         shape = dataclasses.replace(shape, classes=len(read.classes))
-        found = train_on_scenes(dataclasses.replace(preset, shape=shape), runs / name, read, Clips(), seed)
+        found = train_on_scenes(dataclasses.replace(preset, shape=shape), runs / name, read, Clips(), seed, workers)
     typer.echo(json.dumps(found["official2021"]["scores"]))
 
 

@@ -30,7 +30,8 @@ BOUNDS = {"foa": 15.0, "mic": 15.0, "binaural": 100.0}  # median error: degrees,
 CLIP_BOUNDS = {"foa": 40.0, "mic": 40.0, "binaural": 300.0}  # of one clip
 MEASURES = {"foa": "DOA", "mic": "DOA", "binaural": "ITD"}
 UNITS = {"foa": "deg", "mic": "deg", "binaural": "us"}
-SHIFT_FRAMES = 1  # reverberation moves what is heard back by less
+LEVEL_BOUND_DB, CLIP_LEVEL_BOUND_DB = 1.0, 3.0  # median error, of all events and of one clip's
+SHIFT_FRAMES = 1.0  # reverberation and sounds that fade away move what is heard by less
 COHERENCE_BOUND = 0.1
 RT60_BOUND = 0.2
 
@@ -110,6 +111,7 @@ def verify_dataset(out: Path, workers: int = 1, done: Callable[[int, int], None]
         report.add(name, f"{len(clips)} clips, {len(faults)} faults", "0 faults", faults)
     for kind in recipe["formats"]:
         _check_directions(report, kind, clips)
+        _check_levels(report, kind, clips)
         _check_coherence(report, kind, clips, recipe["rate"])
     _check_shift(report, clips)
     _check_rooms(report, out, paths)
@@ -157,8 +159,25 @@ def _check_directions(report: Report, kind: Format, clips: Sequence[ClipFindings
     report.add(name, f"median error {middle:.1f} {unit}, {len(errors)} frames", f"<= {BOUNDS[kind]:g} {unit}", faults)
 
 
+def _check_levels(report: Report, kind: Format, clips: Sequence[ClipFindings]) -> None:
+    """Whether events are as loud as their scenes say."""
+    every = {clip.name: clip.level_errors_db.get(kind, np.zeros(0)) for clip in clips}
+    errors = np.concatenate([*every.values(), np.zeros(0)])
+    if not len(errors):
+        report.add(f"{kind} level", "not judged: no event is alone", "")
+        return
+    middle = float(np.median(errors))
+    faults = [f"{kind} level: {middle:+.1f} dB from what the scenes say"] if abs(middle) > LEVEL_BOUND_DB else []
+    for name, own in every.items():
+        if len(own) and abs(np.median(own)) > CLIP_LEVEL_BOUND_DB:
+            faults.append(f"{name}: {kind} level: {np.median(own):+.1f} dB from what the scene says")
+    report.add(
+        f"{kind} level", f"median error {middle:+.2f} dB, {len(errors)} events", f"<= {LEVEL_BOUND_DB:g} dB", faults
+    )
+
+
 def _check_shift(report: Report, clips: Sequence[ClipFindings]) -> None:
-    """At which shift of the labels they fit best what is heard."""
+    """Around which shift of the labels they fit what is heard."""
     found = [clip.by_shift for clip in clips if clip.by_shift is not None]
     if not found:
         report.add("label shift", "not judged", "")
@@ -168,11 +187,23 @@ def _check_shift(report: Report, clips: Sequence[ClipFindings]) -> None:
         report.add("label shift", f"not judged: {totals[1].min():.0f} frames of one source", "")
         return
     mean = totals[0] / totals[1]
-    shift = int(np.argmin(mean)) - len(mean) // 2
+    shift = middle_of(mean)
     # Long events hardly tell one shift from the next: a fault must be clearly better.
     clear = mean[len(mean) // 2] > 1.1 * mean.min()
-    faults = [f"labels: fit the sound best when moved by {shift} frames"] if abs(shift) > SHIFT_FRAMES and clear else []
-    report.add("label shift", f"{shift} frames fits best", f"within {SHIFT_FRAMES}", faults)
+    faults = [f"labels: fit the sound when moved by {shift:.1f} frames"] if abs(shift) > SHIFT_FRAMES and clear else []
+    report.add("label shift", f"{shift:+.1f} frames", f"within {SHIFT_FRAMES:g}", faults)
+
+
+def middle_of(errors: NDArray[np.float64]) -> float:
+    """The shift around which errors rise alike on both sides, of errors at shifts ``-n .. n``; within ``-n/2 .. n/2``.
+
+    The least error says less: it is flat between a frame before the onset, part of which is heard, and the first frame.
+    """
+    n = len(errors) // 2
+    shifts, away = np.arange(-n, n + 1), np.arange(1, n // 2 + 1)
+    middles = np.linspace(-n / 2, n / 2, 10 * n + 1)[:, None]
+    left, right = (np.interp(middles + side * away, shifts, errors) for side in (-1, 1))
+    return float(middles[np.argmin(np.sum((right - left) ** 2, axis=1)), 0])
 
 
 def _check_coherence(report: Report, kind: Format, clips: Sequence[ClipFindings], rate: int) -> None:
@@ -188,10 +219,10 @@ def _check_coherence(report: Report, kind: Format, clips: Sequence[ClipFindings]
     apart = np.abs(_coherence(total) - _coherence(theory))[band]
     first, second = np.triu_indices(total.shape[1], 1)
     pairs = apart[:, first, second]
-    power = np.abs(_powers(total) - _powers(theory))[band]
+    level_db = 10 * np.log10(np.mean((_powers(total) / _powers(theory))[band], axis=0) + 1e-9)
     # Averaged over neighbouring frequencies, which the theory hardly tells apart; noise in the estimate is left out.
     worst = float(np.mean(pairs)) - 0.9 / np.sqrt(blocks)
-    level = float(10 * np.log10(1 + np.mean(power)))
+    level = float(np.abs(level_db).max())
     faults = []
     if worst > COHERENCE_BOUND:
         faults.append(f"{name}: coherence between the channels is {worst:.2f} from that of a diffuse field")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -42,6 +43,8 @@ class ClipFindings:
         faults: by check.
         errors: for each format, of each frame with one source: degrees, or microseconds.
         by_shift: for each shift of the labels, the sum of the FOA or MIC errors and the frames, ``[2, shifts]``.
+        level_errors_db: for each format, of each event that sounds alone from its start to its end, how much louder the
+            clip is than the scene says.
         covariance: for each format, of the ambience alone ``[bins, channels, channels]``, and the number of blocks.
     """
 
@@ -49,6 +52,7 @@ class ClipFindings:
     faults: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     errors: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     by_shift: NDArray[np.float64] | None = None
+    level_errors_db: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     covariance: dict[str, tuple[NDArray[np.complex128], int]] = field(default_factory=dict)
 
 
@@ -66,7 +70,8 @@ def check_clip(out: Path, path: Path, recipe: dict[str, Any]) -> ClipFindings:
         found.faults["format"].append(f"{path}: not a scene: {problem!r}")
         return found
     _check_labels(found, labels, scene, made["active"], recipe)
-    alone = _alone(labels, scene, made["levels"][scene.formats[0]])
+    levels = made["levels"]
+    alone = _alone(labels, scene, levels[scene.formats[0]])
     for name in scene.formats:
         try:
             audio = _read_clip(out / audio_folder(name) / f"{path.stem}.wav", scene, CHANNELS[name])
@@ -75,6 +80,7 @@ def check_clip(out: Path, path: Path, recipe: dict[str, Any]) -> ClipFindings:
             found.faults["format"].append(str(problem))
             continue
         _check_sound(found, name, audio)
+        found.level_errors_db[name] = _level_errors_db(name, audio, scene, levels[name], made["gain_db"])
         _listen(found, name, audio, scene, alone)
         _ambience(found, name, audio, scene)
     found.faults = dict(found.faults)
@@ -193,6 +199,25 @@ def _alone(labels: Events, scene: SeldScene, levels: Sequence[dict[str, float | 
 def _clear(levels: dict[str, float | None]) -> bool:
     snr_db, drr_db = levels["snr_db"], levels["drr_db"]  # none is infinite
     return (snr_db is None or snr_db >= LEAST_SNR_DB) and (drr_db is None or drr_db >= LEAST_DRR_DB)
+
+
+def _level_errors_db(
+    name: Format, audio: Audio, scene: SeldScene, levels: Sequence[dict[str, float | None]], gain_db: float
+) -> NDArray[np.float64]:
+    """Measured minus written level of the events that nothing else overlaps, not even half the decay before them."""
+    reverberation_s = scene.room.rt60_s if isinstance(scene.room, ShoeboxRoom) else 1.0 if scene.room else 0.0
+    busy = _busy(scene, max(TAIL_S, reverberation_s / 2))
+    heard = audio[:1] if name == "foa" else audio
+    frame = FRAME_S * scene.rate
+    found = []
+    for event, level in zip(scene.events, levels, strict=True):
+        end = event.start + event.samples
+        level_db, snr_db = level["level_db"], level["snr_db"]
+        if level_db is not None and busy[int(event.start / frame) : math.ceil(end / frame - 1e-9)].max() == 1:
+            ambience = 0.0 if snr_db is None else 10 ** (-snr_db / 10)
+            power = np.mean(np.square(heard[:, event.start : end], dtype=np.float64))
+            found.append(10 * np.log10(power / (1 + ambience) + 1e-20) - level_db - gain_db)
+    return np.array(found)
 
 
 def _listen(found: ClipFindings, name: Format, audio: Audio, scene: SeldScene, alone: Events) -> None:
