@@ -14,6 +14,7 @@ from hearable.synthesis.seld_recipe import read_recipe
 from training.corpus import prepare
 from training.enroller import Enroller
 from training.enrollments import predict
+from training.network import Extractor
 from training.presets import (
     ENROLLERS,
     EXTRACTORS,
@@ -29,6 +30,7 @@ from training.seld import experiment, train_on_files, train_on_scenes
 from training.seld_cells import CELLS, Clips
 from training.seld_data import Shape
 from training.seld_report import collect, plot, table
+from training.separations import separate_scenes
 from training.train import load_weights, run
 
 Preset = TypeVar("Preset", ExtractorPreset, VoicePreset, RecognitionPreset, EnrollerPreset, SeldPreset)
@@ -193,6 +195,24 @@ def enrollments(
     load_weights(network, weights)
     for split, count in (("train", clips), ("val", validation_clips)):
         predict(network, data, cache, split, EnrollerPreset().recipe, count)
+
+
+@app.command()
+def separations(
+    weights: Annotated[Path, typer.Argument(help="Weights of an extraction network that separates.")],
+    preset: Annotated[str, typer.Option(help="Of the recognition to train.")] = "recognition",
+    data: Data = Path("data"),
+    cache: Cache = Path("runs/cache"),
+    scenes: Annotated[int, typer.Option(help="Scenes of training speakers.")] = 4000,
+    validation_scenes: Annotated[int, typer.Option(help="Of validation speakers.")] = 256,
+    half: Annotated[bool, typer.Option(help="Compute in bfloat16.")] = False,
+) -> None:
+    """Take scenes apart with a trained network, to train its recognition on."""
+    chosen = RECOGNITIONS[preset]
+    network = Extractor(chosen.network)
+    load_weights(network, weights)
+    for split, count in (("train", scenes), ("val", validation_scenes)):
+        separate_scenes(network, data, cache, split, chosen.recipe, count, half)
 
 
 Recipe = Annotated[Path, typer.Option(help="Recipe of a SELD dataset.")]
