@@ -162,14 +162,14 @@ class Way:
 def follow(sound: np.ndarray, ends: Ends, mixture: np.ndarray, output: np.ndarray) -> Way:
     played = {chunk.tobytes(): n for n, chunk in enumerate(periods(sound))}
     came = [played.get(chunk.tobytes()) for chunk in periods(mixture)]  # which of them each of the session's chunks is
-    computed = {chunk.tobytes(): n for n, chunk in enumerate(periods(output))}
+    computed = {chunk.tobytes(): n for n, chunk in zip(came, periods(output), strict=True) if n is not None}
     way = Way(sum(n is not None for n in came), Counter(), Counter())
     for n, chunk in enumerate(periods(ends.heard[:, : sound.shape[1] + PERIOD])):
-        at = computed.get(chunk.tobytes())
-        if at is None:
-            way.causes[cause((n - REACH) * PERIOD, (n + 1) * PERIOD, ends)] += 1
-        elif (begun := came[at]) is not None:
+        begun = computed.get(chunk.tobytes())
+        if begun is not None:
             way.lags[(n - begun) * PERIOD] += 1
+        elif way.lags:  # the first one was heard
+            way.causes[cause((n - REACH) * PERIOD, (n + 1) * PERIOD, ends)] += 1
     return way
 
 
