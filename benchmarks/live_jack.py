@@ -69,6 +69,14 @@ def wait_for(text: str, seconds: float = 60) -> str:
     raise SystemExit(f"{text!r} does not appear:\n{screen}")
 
 
+def wait_for_end(seconds: float = 10) -> None:
+    """Let the app go in peace: JACK remembers clients that were killed."""
+    end = time.monotonic() + seconds
+    running = ["tmux", "-L", SOCKET, "has-session"]
+    while time.monotonic() < end and subprocess.run(running, capture_output=True).returncode == 0:
+        time.sleep(0.1)
+
+
 def profile_for(model: Model, path: Path | None) -> SpeakerProfile:
     if path is not None:
         return SpeakerProfile.load(path)
@@ -241,6 +249,7 @@ def main(
                 recorded = session(folder)
                 ends.finish()
                 tmux("send-keys", "-t", "live", "q")
+                wait_for_end()
             finally:
                 subprocess.run(["tmux", "-L", SOCKET, "kill-server"], capture_output=True)
     xruns, missed = (b - a for a, b in zip(before, counted, strict=True))
