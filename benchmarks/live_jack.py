@@ -8,9 +8,9 @@ after it, with bypass pressed, impulses. Exits with 1 beyond the bounds: 0 chunk
 what was computed and the offline extractor, 12 ms + 2 blocks from microphone to headphone.
 
 Every chunk that was not heard as it was computed has its cause told: the *machine*, if a thread above all others could
-not run either at that moment (its processors were taken away, or its kernel was busy); the *harness*, if the
-microphones' client was late; everything else is *ours*. So have flags, which
-JACK gives to all of its clients when one is late.
+not run either within 48 ms of it (its processors were taken away, or its kernel was busy); the *harness*, if the
+microphones' client was late then; everything else is *ours*. So have flags, which JACK gives to all of its clients
+when one is late.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ SETTLE_S = 2.0
 FADE = 1024  # samples until the selected person has faded in
 QUIET_S, IMPULSES, APART_S = 8.0, 8, 0.25  # bypass is pressed in the quiet
 IMPULSE, NOISE = 0.5, 1e-5  # noise, so that no two chunks are equal
-REACH = 3  # chunks before the one that was not heard: what happened then may be the cause
+# Chunks around one that was not heard in which its cause is looked for: the server's frame time, by which both are
+# placed, falls behind when the machine stands still, and catches up later.
+REACH = 6
 SOCKET = f"hearable-bench-{os.getpid()}"
 
 
@@ -177,7 +179,7 @@ def follow(sound: np.ndarray, ends: Ends, mixture: np.ndarray, output: np.ndarra
         if begun is not None:
             way.lags[(n - begun) * PERIOD] += 1
         elif way.lags:  # the first one was heard
-            way.causes[cause((n - REACH) * PERIOD, (n + 1) * PERIOD, ends)] += 1
+            way.causes[cause((n - REACH) * PERIOD, (n + REACH) * PERIOD, ends)] += 1
     return way
 
 
