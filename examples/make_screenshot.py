@@ -17,13 +17,15 @@ from hearable.live.control import Settings
 from hearable.live.remote import RemoteControl
 from hearable.live.terminal import TerminalApp
 
+CHUNK_S = 0.008
 ROOT = Path(__file__).resolve().parent.parent
 
 
 async def picture(control: RemoteControl, seconds: float) -> str:
     app = TerminalApp(control)
-    async with app.run_test(size=(100, 27)) as pilot:
-        await pilot.pause(seconds)
+    async with app.run_test(size=(100, 25)) as pilot:
+        while app.status is None or app.status.sound.chunks < seconds / CHUNK_S or not app.status.sound.target_active:
+            await pilot.pause(0.05)
         return app.export_screenshot(title="hearable live")
 
 

@@ -24,13 +24,16 @@ def require_jack() -> None:
 
 
 @contextmanager
-def jack_server(name: str, rate: int = 16000, period: int = 128, most_s: int = 900) -> Iterator[subprocess.Popen]:
-    """A server of its own name, found by every client that is started meanwhile."""
+def jack_server(
+    name: str, rate: int = 16000, period: int = 128, most_s: int = 900, log: Path | str = os.devnull
+) -> Iterator[subprocess.Popen]:
+    """A server of its own name, found by every client that is started meanwhile; what it says goes to ``log``."""
     before = os.environ.get("JACK_DEFAULT_SERVER")
     os.environ["JACK_DEFAULT_SERVER"] = name
     command = ["timeout", "-s", "KILL", str(most_s), "jackd", "-n", name, "-R", "-P", "70", "-d", "dummy"]
-    server = subprocess.Popen([*command, "-r", str(rate), "-p", str(period)], stdout=subprocess.DEVNULL,
-                              stderr=subprocess.DEVNULL, start_new_session=True)  # fmt: skip
+    with open(log, "wb") as said:
+        server = subprocess.Popen([*command, "-r", str(rate), "-p", str(period)], stdout=said, stderr=said,
+                                  start_new_session=True)  # fmt: skip
     try:
         for _ in range(100):
             done = subprocess.run(["jack_lsp", "-s", name], capture_output=True, text=True, timeout=10)

@@ -192,7 +192,7 @@ class TestOrder:
         host.receive(sent(m.Hello(), audio(0)))
         assert not host.processor.shedding
         host.receive(sent(*(audio(n) for n in range(1, 12))))
-        assert host.processor.shedding and said[-1] == "too slow: everything passes for a second"
+        assert host.processor.shedding and said[-1] == "too slow: everything passes for 1 s"
         for n in range(12, 12 + 140):
             host.receive(sent(audio(n)))
         assert not host.processor.shedding and len(said) == 2

@@ -109,6 +109,13 @@ class TestReaders:
         assert room.responses["mic"].shape == (12, 4, 600)
         expected = foa_gains(unit_vectors(AZIMUTH, 0 * AZIMUTH))
         np.testing.assert_allclose(room.responses["foa"][:, :, 40], expected, atol=1e-3)
+        fields = [(f"field{n}", object) for n in range(10)]
+        info = np.empty((2, 1), fields)
+        info[0, 0], info[1, 0] = ((*range(6), 2.5, 0, 0, kind) for kind in ("linear", "circular"))
+        savemat(tmp_path / "measinfo.mat", {"measinfo": info})
+        farther = load_tau_room(tmp_path, "tc352", RATE)
+        np.testing.assert_allclose(farther.distance_m, 2.5)
+        np.testing.assert_allclose(farther.responses["foa"], room.responses["foa"] / 2.5, atol=1e-6)
         with pytest.raises(AudioError, match="expected rirs_<number>_gym.mat, found no such file"):
             load_tau_room(tmp_path, "gym", RATE)
 

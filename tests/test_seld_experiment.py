@@ -121,6 +121,6 @@ def test_the_experiment_is_resumed_and_reported(tmp_path):
 
 def test_training_on_scenes_on_the_fly(tmp_path):
     mic = dataclasses.replace(PRESET, shape=dataclasses.replace(SHAPE, kind="mic"))
-    found = train_on_scenes(mic, tmp_path / "run", RECIPE, CLIPS, seed=0)
+    found = train_on_scenes(mic, tmp_path / "run", RECIPE, CLIPS, seed=0, workers=2)
     assert found["clips"] == {"train": 2, "val": 1, "test": 1}
     assert (tmp_path / "run" / "weights.safetensors").is_file()

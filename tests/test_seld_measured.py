@@ -11,10 +11,12 @@ import soundfile
 from hearable.errors import AudioError
 from hearable.synthesis.arrays import foa_gains
 from hearable.synthesis.directions import angle_between_deg, unit_vectors
+from hearable.synthesis.generate import generate
 from hearable.synthesis.render_seld import render_seld
 from hearable.synthesis.seld_draw import ClipId, SeldDraw
 from hearable.synthesis.seld_recipe import read_recipe
 from hearable.synthesis.trajectories import along
+from hearable.synthesis.verify import verify_dataset
 
 sofar = pytest.importorskip("sofar", reason="pip install 'hearable[synthesis]'")
 RATE = 24000
@@ -97,6 +99,20 @@ def test_a_recipe_takes_what_the_array_recorded_in_its_room(folder):
     (folder / "recipe.toml").write_text(drawn)
     with pytest.raises(AudioError, match="found rooms that are drawn"):
         read_recipe(folder / "recipe.toml")
+
+
+def test_a_dataset_in_a_measured_room_passes(folder):
+    rng = np.random.default_rng(1)
+    soundfile.write(folder / "ambience.wav", 0.1 * rng.normal(size=(20 * RATE, 4)), RATE)
+    own = '"room.sofa" }, ambience = { foa = "ambience.wav" }'
+    recipe = RECIPE.replace("DISTANCE", "gap_s = 0.5").replace('"room.sofa" }', own)
+    (folder / "recipe.toml").write_text(recipe + 'ambience = { kind = "array", snr_db = [20.0, 20.0] }\n')
+    assert generate(read_recipe(folder / "recipe.toml"), folder / "out") == 1
+    report = verify_dataset(folder / "out")
+    assert report.passed, report.faults
+    assert {check.name for check in report.checks if check.bound} >= {"foa DOA", "foa level", "label shift"}
+    made = (folder / "out" / "dataset.json").read_text()
+    assert '"ambience.wav"' in made and str(folder) not in made
 
 
 def test_rooms_that_will_not_do(folder):

@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("lightning")
 pytestmark = pytest.mark.skipif(not (shutil.which("g++") and shutil.which("ninja")), reason="needs g++ and ninja")
 
-from hearable.errors import AudioError  # noqa: E402
+from hearable.errors import AudioError, LabelError  # noqa: E402
 from hearable.seld.accdoa import multi_accdoa  # noqa: E402
 from hearable.seld.events import Events  # noqa: E402
 from hearable.seld.features import RATE  # noqa: E402
@@ -165,3 +165,20 @@ def test_files_are_split_by_their_folds(clips, tmp_path):
     found = train_on_files(preset, tmp_path / "run", clips / "foa", clips / "labels", seed=1)
     assert found["clips"] == {"train": 3, "val": 1, "test": 1}
     assert json.loads((tmp_path / "run" / "result.json").read_text()) == json.loads(json.dumps(found))
+
+
+def test_any_fold_may_be_left_to_score_and_every_class_is_learned(clips, tmp_path):
+    """As STARSS23 has it: fold 3 to train, fold 4 to test, and a distance in each label."""
+    folder = tmp_path / "starss"
+    for part in ("foa", "labels"):
+        (folder / part / "dev").mkdir(parents=True)
+        for path in (clips / part).iterdir():
+            to = folder / part / "dev" / path.name.replace("fold1", "fold3").replace("fold2", "fold4")
+            rows = [line + ",150" for line in path.read_text().splitlines()] if part == "labels" else []
+            to.write_text("\n".join(rows)) if rows else to.write_bytes(path.read_bytes())
+    preset = SeldPreset(shape=SHAPE, batch=2, steps=2)
+    found = train_on_files(preset, tmp_path / "run", folder / "foa", folder / "labels", 0, val=4, test=4)
+    assert found["clips"] == {"train": 4, "val": 1, "test": 1}
+    one = SeldPreset(shape=Shape(classes=1, frames=10), batch=2, steps=2)
+    with pytest.raises(LabelError, match="expected 1 classes, found 2"):
+        train_on_files(one, tmp_path / "one", folder / "foa", folder / "labels", 0)

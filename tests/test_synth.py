@@ -210,6 +210,17 @@ def test_a_good_dataset_passes(dataset):
     assert judged >= {"foa level", "mic level", "binaural level", "label shift"}
 
 
+def test_a_crowded_reverberant_dataset_passes(tmp_path):
+    """Overlaps, interferers, motion, little ambience, and rooms whose sound outlasts the gaps."""
+    text = RECIPE.replace("INTERFERERS", "interferer_layers = 1").replace("layers = 1", "layers = 2", 1)
+    for old, new in (("clip_s = 5.0", "clip_s = 10.0"), ("[0.15, 0.2]", "[0.7, 0.9]"), ('"mic", "binaural"', '"mic"')):
+        text = text.replace(old, new)
+    (tmp_path / "recipe.toml").write_text(text)
+    generate(read_recipe(tmp_path / "recipe.toml"), tmp_path / "out", clips=2)
+    report = verify_dataset(tmp_path / "out")
+    assert report.passed, report.faults
+
+
 def test_an_altered_file_is_found(copy):
     path = copy / "metadata_dev" / "fold1_room1_mix001.csv"
     path.write_text(path.read_text() + "49,0,0,0,0\n")

@@ -23,11 +23,12 @@ from hearable.synthesis.recipes import TseRecipe  # noqa: E402
 from training import corpus  # noqa: E402
 from training.data import VOICES, Curriculum, ExtractionScenes, collate  # noqa: E402
 from training.enrollments import Enrollments, predict  # noqa: E402
-from training.losses import distortion_db, negative_snr_db, separation_loss, si_sdr_db  # noqa: E402
+from training.losses import distortion_db, negative_snr_db, separation_loss, si_sdr_db, steering_loss  # noqa: E402
 from training.network import Extractor, ExtractorConfig  # noqa: E402
 from training.optim import orthogonalise  # noqa: E402
 from training.presets import ExtractorPreset, RecognitionPreset, VoicePreset  # noqa: E402
-from training.tasks import RECOGNITION, RecognitionTask, schedule, voice_of_target  # noqa: E402
+from training.separations import separate_scenes, take_apart  # noqa: E402
+from training.tasks import RECOGNITION, RecognitionTask, schedule  # noqa: E402
 from training.train import build, load_weights, run, save_weights  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -258,12 +259,14 @@ def test_recognition_is_trained_first_and_taken_over(kit, tmp_path):
 
 def test_recognition_is_trained_alone_and_then_kept(kit, tmp_path, monkeypatch):
     monkeypatch.setattr(corpus, "SPEEDS", {"train": (1.0,), "val": (1.0,)})
-    common = {"network": NETWORK, "recipe": RECIPE, "speeds": (1.0,), "warmup": 1, "validation_samples": SAMPLES}
     predict(LevelEnroller(), kit, kit / "cache", "train", RECIPE, 20)
     predict(LevelEnroller(), kit, kit / "cache", "val", RECIPE, 20)
-    preset = RecognitionPreset(**common, batch=2, steps=3, validation_scenes=4)
+    preset = RecognitionPreset(network=NETWORK, recipe=RECIPE, warmup=1, batch=2, steps=3, validation_scenes=4)
     start = tmp_path / "start.safetensors"
-    save_weights(build(PRESET, kit / "cache").network, start)
+    network = build(PRESET, kit / "cache").network
+    save_weights(network, start)
+    for split in ("train", "val"):
+        separate_scenes(network, kit, kit / "cache", split, RECIPE, 4, False)
     run(preset, "recognition", kit, kit / "cache", tmp_path, 1, start=start, validate_every=3)
     before, after = load_file(start), load_file(tmp_path / "recognition" / "weights.safetensors")
     # The moving average of what does not change differs by its rounding.
@@ -278,22 +281,39 @@ def test_recognition_is_trained_alone_and_then_kept(kit, tmp_path, monkeypatch):
     assert any(name.startswith("blocks.1") for name in after.keys() - kept)
 
 
-def test_a_speaker_is_looked_for_in_every_scene_of_the_batch(kit, scenes):
-    preset = RecognitionPreset(network=NETWORK, recipe=RECIPE, speeds=(1.0,))
-    task = RecognitionTask(Extractor(NETWORK), preset)
-    batch = collate([example for i in range(3) for example in scenes.examples(i)])
-    scores, right, heard = task.scores(batch, 2)
-    assert heard.shape == batch[1].shape
+@torch.no_grad()
+def test_a_speaker_is_looked_for_in_every_scene_of_the_batch(scenes):
+    torch.manual_seed(0)
+    network = Extractor(NETWORK)
+    task = RecognitionTask(network, RecognitionPreset(network=NETWORK, recipe=RECIPE))
+    mixture, target, embedding, talkers, _ = collate([example for i in range(3) for example in scenes.examples(i)])
+    mixture, talkers = mixture[::2], talkers[::2]
+    apart = take_apart(network, mixture, talkers, False)
+    scores, right, distortion = task.scores([*apart, embedding.unflatten(0, (3, 2))])
     assert scores.shape[1:] == (3, 6, VOICES + 1)
     own = torch.eye(3, dtype=torch.bool).repeat_interleave(2, 1)
     assert (right[own] < VOICES).all() and (right[~own] == VOICES).all()
     # The two talkers of a scene are two voices.
     assert all(right[i, 2 * i] != right[i, 2 * i + 1] for i in range(3))
+    # What is heard, by its products with the talkers, is what the network gives.
+    heard = network(mixture.repeat_interleave(2, 0), network.conditioner(embedding))
+    expected = distortion_db(heard[:, None], target[:, None])[:, 0, 0]
+    torch.testing.assert_close(distortion.flatten(), expected, atol=0.3, rtol=0)
 
 
-def test_voice_of_the_target():
-    order = torch.tensor([[2, 0, 1], [1, 2, 0]])
-    assert voice_of_target(order, torch.tensor([0, 3, 1, 0]), 2).tolist() == [2, 3, 2, 1]
+def test_a_direction_is_judged_by_what_does_not_come_from_there():
+    torch.manual_seed(0)
+    sound = torch.view_as_complex(torch.randn(50, 1, 1, 9, 2))
+    response = torch.view_as_complex(torch.randn(1, 1, 2, 9, 2))
+    source = torch.view_as_real(sound[:, :, :, None] * response).movedim(-1, -2)
+    steering = (
+        torch.view_as_real(response[None] * (0.3 + 0.4j)).movedim(-1, -2).flatten(3, 4).expand(50, -1, -1, -1, -1)
+    )
+    assert steering_loss(steering, source) == pytest.approx(-30, abs=0.1)
+    away = torch.view_as_real(torch.stack([-response[:, :, 1].conj(), response[:, :, 0].conj()], 2)[None])
+    assert steering_loss(away.movedim(-1, -2).flatten(3, 4).expand(50, -1, -1, -1, -1), source) == pytest.approx(
+        0, abs=0.1
+    )
 
 
 def test_separation_loss_finds_the_order():

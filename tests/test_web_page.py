@@ -24,6 +24,8 @@ LOOKAHEAD = toymodel.EXTRACTOR.lookahead_samples
 FADE = 1024  # samples
 PATIENCE_MS = 60_000
 
+playwright.expect.set_options(timeout=PATIENCE_MS)
+
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="apt install chromium")
 
 
@@ -82,7 +84,7 @@ def page(browser, server) -> Iterator:
 
 def listen(page) -> None:
     page.get_by_role("button", name="Start listening").click()
-    playwright.expect(page.get_by_role("status")).to_contain_text("You hear everything", timeout=PATIENCE_MS)
+    playwright.expect(page.get_by_role("status")).to_contain_text("You hear everything")
     playwright.expect(page.get_by_role("button", name="Look")).to_be_focused()  # space looks, and does not stop
 
 
@@ -109,7 +111,7 @@ def test_look_at_somebody_then_hear_only_them(page, server, tmp_path):
     page.get_by_label("Name").fill("Emma")
     look.focus()
     page.keyboard.down("Enter")
-    playwright.expect(look).to_contain_text(re.compile(r"[0-2]\.\d s left"), timeout=PATIENCE_MS)
+    playwright.expect(look).to_contain_text(re.compile(r"[0-2]\.\d s left"))
     page.keyboard.up("Enter")
     emma = page.get_by_role("radio", name="Emma")
     playwright.expect(emma).to_be_checked(timeout=PATIENCE_MS)
@@ -152,7 +154,7 @@ def test_a_page_too_many_is_told(page, browser, server):
     second = browser.new_page()
     second.goto(server.address())
     second.get_by_role("button", name="Start listening").click()
-    playwright.expect(second.get_by_role("status")).to_contain_text("can serve 1 at once", timeout=PATIENCE_MS)
+    playwright.expect(second.get_by_role("status")).to_contain_text("can serve 1 at once")
     playwright.expect(second.get_by_role("button", name="Start listening")).to_be_enabled()
     second.close()
 
@@ -167,7 +169,7 @@ def test_a_recording(page, tmp_path):
     playwright.expect(page.get_by_text("party.wav, 6.0 s")).to_be_visible()
     page.get_by_label("to second").fill("3")
     page.get_by_role("button", name="Extract this person").click()
-    playwright.expect(page.get_by_role("status")).to_contain_text("Done", timeout=PATIENCE_MS)
+    playwright.expect(page.get_by_role("status")).to_contain_text("Done")
     with page.expect_download() as download:
         page.get_by_role("link", name="Download").click()
     assert download.value.suggested_filename == "party-heard.wav"

@@ -14,6 +14,7 @@ from hearable.synthesis.seld_recipe import read_recipe
 from training.corpus import prepare
 from training.enroller import Enroller
 from training.enrollments import predict
+from training.network import Extractor
 from training.presets import (
     ENROLLERS,
     EXTRACTORS,
@@ -29,6 +30,7 @@ from training.seld import experiment, train_on_files, train_on_scenes
 from training.seld_cells import CELLS, Clips
 from training.seld_data import Shape
 from training.seld_report import collect, plot, table
+from training.separations import separate_scenes
 from training.train import load_weights, run
 
 Preset = TypeVar("Preset", ExtractorPreset, VoicePreset, RecognitionPreset, EnrollerPreset, SeldPreset)
@@ -195,6 +197,24 @@ def enrollments(
         predict(network, data, cache, split, EnrollerPreset().recipe, count)
 
 
+@app.command()
+def separations(
+    weights: Annotated[Path, typer.Argument(help="Weights of an extraction network that separates.")],
+    preset: Annotated[str, typer.Option(help="Of the recognition to train.")] = "recognition",
+    data: Data = Path("data"),
+    cache: Cache = Path("runs/cache"),
+    scenes: Annotated[int, typer.Option(help="Scenes of training speakers.")] = 4000,
+    validation_scenes: Annotated[int, typer.Option(help="Of validation speakers.")] = 256,
+    half: Annotated[bool, typer.Option(help="Compute in bfloat16.")] = False,
+) -> None:
+    """Take scenes apart with a trained network, to train its recognition on."""
+    chosen = RECOGNITIONS[preset]
+    network = Extractor(chosen.network)
+    load_weights(network, weights)
+    for split, count in (("train", scenes), ("val", validation_scenes)):
+        separate_scenes(network, data, cache, split, chosen.recipe, count, half)
+
+
 Recipe = Annotated[Path, typer.Option(help="Recipe of a SELD dataset.")]
 Seed = Annotated[int, typer.Option(help="Of the weights and the order of the examples.")]
 DCASE2021 = Path("datasets/dcase2021/recipe.toml")
@@ -206,8 +226,11 @@ def seld(
     audio: Annotated[Path | None, typer.Option(help="Folder of sound files (fold1_...): train on these.")] = None,
     labels: Annotated[Path | None, typer.Option(help="Folder of their csv files.")] = None,
     classes: Annotated[int, typer.Option(min=1, help="Number of classes of the files.")] = 12,
+    val: Annotated[int, typer.Option(help="Fold of the files to validate on.")] = 5,
+    test: Annotated[int, typer.Option(help="Fold of the files to test on; the others are trained on.")] = 6,
     mic: Annotated[bool, typer.Option("--mic", help="Microphones with GCC-PHAT, not FOA with intensity.")] = False,
     multi: Annotated[bool, typer.Option("--multi", help="Multi-ACCDOA: three events of a class at once.")] = False,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that render scenes.")] = 1,
     runs: Runs = Path("runs"),
     name: Annotated[str, typer.Option(help="Name of the run; the same name resumes it.")] = "seld",
     seed: Seed = 0,
@@ -219,11 +242,11 @@ def seld(
     preset = changed(SeldPreset(), settings)
     shape = Shape("mic" if mic else "foa", classes, TRACKS if multi else 1)
     if audio is not None and labels is not None:
-        found = train_on_files(dataclasses.replace(preset, shape=shape), runs / name, audio, labels, seed)
+        found = train_on_files(dataclasses.replace(preset, shape=shape), runs / name, audio, labels, seed, val, test)
     else:
         read = read_recipe(recipe)
         shape = dataclasses.replace(shape, classes=len(read.classes))
-        found = train_on_scenes(dataclasses.replace(preset, shape=shape), runs / name, read, Clips(), seed)
+        found = train_on_scenes(dataclasses.replace(preset, shape=shape), runs / name, read, Clips(), seed, workers)
     typer.echo(json.dumps(found["official2021"]["scores"]))
 
 

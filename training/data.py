@@ -49,9 +49,8 @@ class Curriculum:
         return min(drawn, key=lambda s: sounds.likeness(s.sources[0].name, s.sources[1].name))
 
 
-def teacher_embedding(speaker: str, scene: Scene, sounds: CachedSounds, rng: np.random.Generator) -> Audio:
-    """Unit-norm ``[256]`` of a speaker, from utterances that the scene does not play (if there are others)."""
-    played = sounds_of(scene)
+def teacher_embedding(speaker: str, played: frozenset[str], sounds: CachedSounds, rng: np.random.Generator) -> Audio:
+    """Unit-norm ``[256]`` of a speaker, from other utterances than those ``played`` (if there are others)."""
     utterances = [u for u in sounds.speakers[speaker] if u.name not in played] or sounds.speakers[speaker]
     total, samples = np.zeros(256, np.float32), 0
     for i in rng.permutation(len(utterances)):
@@ -60,6 +59,22 @@ def teacher_embedding(speaker: str, scene: Scene, sounds: CachedSounds, rng: np.
         if samples >= ENROLLMENT_SAMPLES:
             break
     return total / np.linalg.norm(total)
+
+
+def speaker_embedding(
+    speaker: str,
+    played: frozenset[str],
+    sounds: CachedSounds,
+    rng: np.random.Generator,
+    enrollments: Enrollments | None,
+    predicted: float,
+) -> Audio:
+    """As `teacher_embedding`; in a share ``predicted`` what the enrollment network made of a noisy clip."""
+    if enrollments is not None and rng.random() < predicted:
+        found = enrollments.draw(speaker, played, rng)
+        if found is not None:
+            return found
+    return teacher_embedding(speaker, played, sounds, rng)
 
 
 class ExtractionScenes(IterableDataset[Example]):
@@ -103,11 +118,7 @@ class ExtractionScenes(IterableDataset[Example]):
 
     def embedding(self, speaker: str, scene: Scene, rng: np.random.Generator) -> Audio:
         """Unit-norm ``[256]`` of a speaker, from other utterances than the scene's."""
-        if self.enrollments is not None and rng.random() < self.predicted:
-            found = self.enrollments.draw(speaker, sounds_of(scene), rng)
-            if found is not None:
-                return found
-        return teacher_embedding(speaker, scene, self.sounds, rng)
+        return speaker_embedding(speaker, sounds_of(scene), self.sounds, rng, self.enrollments, self.predicted)
 
     def examples(self, index: int) -> Iterator[Example]:
         """The examples of one scene."""
@@ -154,7 +165,7 @@ class Voices(IterableDataset[tuple[Audio, Audio]]):
             scene = draw_tse(int(rng.integers(2**62)), self.material, self.recipe).mixture
             talker = scene.sources[0]
             image = render(replace(scene, sources=(talker,)), self.sounds, self.material.listeners).mixture
-            yield image, teacher_embedding(talker.name, scene, self.sounds, rng)
+            yield image, teacher_embedding(talker.name, sounds_of(scene), self.sounds, rng)
             index += self.world
 
 

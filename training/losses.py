@@ -36,8 +36,12 @@ def distortion_db(estimates: Tensor, targets: Tensor) -> Tensor:
         targets: ``[batch, m, 2, samples]``, none of them silent.
     """
     product = torch.einsum("bnes,bmes->bnme", estimates, targets)
-    estimated = estimates.square().sum(-1)[:, :, None].clamp_min(1e-9)
-    wanted = targets.square().sum(-1)[:, None].clamp_min(1e-9)
+    return distortion_of(product, estimates.square().sum(-1)[:, :, None], targets.square().sum(-1)[:, None])
+
+
+def distortion_of(product: Tensor, estimated: Tensor, wanted: Tensor) -> Tensor:
+    """`distortion_db` from inner products ``[..., ear]``: of estimate and target, and of each with itself."""
+    estimated, wanted = estimated.clamp_min(1e-9), wanted.clamp_min(1e-9)
     error = (estimated - 2 * product + wanted).sum(-1).clamp_min(0)
     likeness = (product.square() / (estimated * wanted)).clamp(0, 1)
     snr = -10 * torch.log10(error / wanted.sum(-1) + CEILING)
@@ -72,3 +76,26 @@ def si_sdr_db(estimate: Tensor, target: Tensor) -> Tensor:
     projection = scale * target
     noise = estimate - projection
     return 10 * torch.log10(projection.square().sum(-1).clamp_min(1e-12) / noise.square().sum(-1).clamp_min(1e-12))
+
+
+def steering_loss(steering: Tensor, sources: Tensor) -> Tensor:
+    """Energy of sources that does not come from where a voice is said to, in dB.
+
+    Args:
+        steering: ``[time, scenes, n, 4, bin]``: real and imaginary parts of left and right.
+        sources: the source that is each voice's, ``[time, scenes, n, ear, re/im, bin]``.
+
+    Returns:
+        The mean over scenes and sources.
+    """
+    a_re, a_im, b_re, b_im = steering.unbind(3)
+    (x_re, x_im), (y_re, y_im) = sources[:, :, :, 0].unbind(3), sources[:, :, :, 1].unbind(3)
+    # What is orthogonal to (a, b) in two dimensions: the product with (-b*, a*).
+    rest_re = (a_re * y_re - a_im * y_im) - (b_re * x_re - b_im * x_im)
+    rest_im = (a_re * y_im + a_im * y_re) - (b_re * x_im + b_im * x_re)
+    rest = (rest_re.square() + rest_im.square()) / steering.square().sum(3).clamp_min(1e-12)
+    whole = sources.square().sum((0, 3, 4)).clamp_min(1e-9)
+    # Low frequencies, where both ears hear nearly the same, hold most of a voice's energy: compressed, all count.
+    weight = whole.pow(0.3)
+    share = (weight * rest.sum(0) / whole).sum(-1) / weight.sum(-1)
+    return 10 * torch.log10(share + CEILING).mean()

@@ -10,8 +10,9 @@ A chunk of 128 samples completes an analysis frame of 512 samples (32 ms: freque
 ideal mask), but only the newest 192 samples of a frame are synthesised, so the long window costs no latency (the
 low-delay analysis-synthesis pair of Mauler and Martin, EUSIPCO 2007). The 256 bins are split into 44 bands (band-split
 RNN, Luo and Yu 2023); blocks alternate between a gated linear recurrence along time, shared by the bands, and a
-gated full-band linear mixing (after SpatialNet, Quan and Li 2024); the head gives each bin a 2 x 2 complex filter
-from ears to ears, so that the network can steer nulls as well as mask, and interaural cues survive.
+gated full-band linear mixing (after SpatialNet, Quan and Li 2024); the head gives
+each bin of a voice gains, a gate on the bin's interaural cues, and the direction of a Capon beam. Bands are too wide
+to tell sources apart bin by bin; and where there is no room, a beam from the last 40 ms is worth more than a mask.
 
 All inner tensors are ``[time, batch, band, channel]``: time first, so that the scan walks contiguous memory.
 """
@@ -31,7 +32,12 @@ CHUNK = 128
 LOOKAHEAD = 64
 SYNTHESIS = CHUNK + LOOKAHEAD
 FEATURES = 8
-FILTER = 8  # real and imaginary parts of a 2 x 2 filter
+CUES = 4  # of a bin, that its gate weighs
+MEMORY_FRAMES = 5.0  # of the covariance between the ears: 40 ms
+GAINS = 2  # of a bin: one for each ear
+STEERING = 4  # real and imaginary part for each ear
+HEAD = GAINS + STEERING + 1 + CUES + 1  # that the decoder gives for each bin of a voice
+LOADING = 0.15  # of the covariance, beside the mean power of both ears
 LOUDNESS = 0.15  # exponent on power: a compressed magnitude
 FLOOR = 1e-10
 PARTS = ("separate", "recognise")  # names of the recurrent states, in the order of `Extractor.zeros`
@@ -250,6 +256,7 @@ class Extractor(nn.Module):
         )
         pool = F.one_hot(band_of_bin, config.band_count).float()
         self.register_buffer("pool", pool / pool.sum(0), persistent=False)
+        self.register_buffer("spread", pool.T.contiguous(), persistent=False)
         self.encoder = BandLinear(counts, [w * FEATURES for w in widths], [c] * len(widths))
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
         self.voices = nn.ModuleList(Linear(c, c) for _ in range(config.voices))
@@ -257,13 +264,14 @@ class Extractor(nn.Module):
         self.sharpness = nn.Parameter(torch.tensor(10.0))
         self.nobody = nn.Parameter(torch.tensor(2.0))
         self.gains = Gains(c)
-        self.decoder = BandLinear(counts, [c] * len(widths), [w * FILTER for w in widths])
+        self.decoder = BandLinear(counts, [c] * len(widths), [w * HEAD for w in widths])
         self.conditioner = Conditioner(config)
         with torch.no_grad():
             for weight, bias in zip(self.decoder.weights, self.decoder.biases, strict=True):
-                weight.mul_(0.3)
-                # filter order [out ear, in ear, re/im]: start as a quiet copy of each ear
-                bias.view(bias.shape[0], -1, FILTER)[..., [0, 6]] = 0.25
+                weight.mul_(0.1)
+                # Start as a quiet copy of each ear, with a beam straight ahead.
+                start = [0.25, 0.25, 1.0, 0.0, 1.0, 0.0, 0.2, *[0.0] * CUES, 2.0]
+                bias.view(bias.shape[0], -1, HEAD).copy_(torch.tensor(start))
 
     def spectrum(self, frames: Tensor) -> Tensor:
         """Frames ``[time, batch, ear, window]`` -> ``[time, batch, ear, re/im, bin]``."""
@@ -271,17 +279,32 @@ class Extractor(nn.Module):
         flat = frames.reshape(-1, frames.shape[-1]) @ self.dft
         return flat.view(*frames.shape[:-1], 2, -1)
 
-    def features(self, spectrum: Tensor) -> Tensor:
-        """``[time, batch, bin, 8]``: compressed magnitudes and spectra of both ears, normalised cross-spectrum."""
+    def features(self, spectrum: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What is heard in a bin.
+
+        Args:
+            spectrum: ``[time, batch, ear, re/im, bin]``.
+            covariance: before the first frame, averaged over the last 40 ms: left power, right power, real and
+                imaginary part of the cross-spectrum, ``[batch, 4, bin]``.
+
+        Returns:
+            Features ``[time, batch, bin, 8]``: compressed magnitudes of both ears, phase difference, and the cues.
+            Cues ``[time, batch, 4, bin]``: where the bin's sound came from in the last 40 ms (the coherence between the
+            ears and the difference of their levels), and the bin's level within its band.
+            Covariance ``[time, batch, 4, bin]`` as averaged up to each frame.
+        """
         re, im = spectrum.unbind(3)  # [time, batch, ear, bin]
-        power = re * re + im * im + FLOOR
-        magnitude = power.pow(LOUDNESS)
-        whitening = magnitude / power.sqrt()
-        cross = (power[:, :, 0] * power[:, :, 1]).rsqrt()
-        ipd_re = (re[:, :, 0] * re[:, :, 1] + im[:, :, 0] * im[:, :, 1]) * cross
-        ipd_im = (im[:, :, 0] * re[:, :, 1] - re[:, :, 0] * im[:, :, 1]) * cross
-        ears = torch.cat([magnitude, re * whitening, im * whitening], 2)
-        return torch.cat([ears, ipd_re[:, :, None], ipd_im[:, :, None]], 2).transpose(2, 3)
+        power = re * re + im * im
+        cross_re = re[:, :, 0] * re[:, :, 1] + im[:, :, 0] * im[:, :, 1]
+        cross_im = im[:, :, 0] * re[:, :, 1] - re[:, :, 0] * im[:, :, 1]
+        now = torch.cat([power, cross_re[:, :, None], cross_im[:, :, None]], 2)
+        smooth = averaged(now, covariance)
+        magnitude = (power + FLOOR).pow(LOUDNESS)
+        loudness = magnitude.sum(2, keepdim=True)
+        peak = loudness / ((loudness @ self.pool) @ self.spread) - 1
+        cues = torch.cat([interaural(smooth), peak], 2)
+        ears = torch.cat([magnitude, interaural(now)[:, :, :2], cues], 2)
+        return ears.transpose(2, 3), cues, smooth
 
     def split(self, x: Tensor) -> list[Tensor]:
         """``[rows, bin, n]`` -> one ``[rows, bands, width * n]`` a group."""
@@ -297,23 +320,38 @@ class Extractor(nn.Module):
 
     def separate(
         self, spectrum: Tensor, states: list[Tensor], ops: Operators, half: bool = False
-    ) -> tuple[Tensor, list[Tensor]]:
-        """Take scenes ``[time, scenes, ear, re/im, bin]`` apart: ``[time, scenes, voice, ear, re/im, bin]``.
+    ) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """Take scenes ``[time, scenes, ear, re/im, bin]`` apart.
 
-        ``half`` computes the blocks in bfloat16.
+        A voice is what is left of the ears by gains, in which each bin counts as far as its cues fit, and of a beam to
+        where the voice comes from.
+
+        Args:
+            spectrum: of the scenes.
+            states: of this part.
+            ops: how to compute.
+            half: compute the blocks in bfloat16.
+
+        Returns:
+            The voices ``[time, scenes, voice, ear, re/im, bin]``; where each comes from, as the real and imaginary
+            parts of both ears' responses to it up to a common factor, ``[time, scenes, voice, 4, bin]``; new states.
         """
         (time, scenes), voices = map(int, spectrum.shape[:2]), self.config.voices
-        features = self.features(spectrum).flatten(0, 1)
+        features, cues, smooth = self.features(spectrum, states[0])
+        features = features.flatten(0, 1)
         if half:
             features = features.bfloat16()
         x = torch.cat(self.encoder(self.split(features)), 1).unflatten(0, (time, scenes)).float()
-        new_states = []
-        for block, state in zip(self.blocks, states, strict=True):
+        new_states = [smooth[-1]]
+        for block, state in zip(self.blocks, states[1:], strict=True):
             x, state = block(x, state, ops, half)
             new_states.append(state)
         parts = torch.stack([voice(x) for voice in self.voices], 2).flatten(1, 2)
-        filters = self.decode(parts, ops, half)
-        return ops.apply_filters(repeat(spectrum, voices), filters).unflatten(1, (scenes, voices)), new_states
+        head = self.decode(parts, ops, half).unflatten(1, (scenes, voices))
+        gains, steering, beam, weights, bias = head.split([GAINS, STEERING, 1, CUES, 1], -2)
+        gate = torch.sigmoid((weights * cues[:, :, None]).sum(-2, keepdim=True) + bias)
+        masked = (gains * gate)[..., None, :] * spectrum[:, :, None]
+        return masked + beam[..., None, :] * capon(spectrum, smooth, steering), steering, new_states
 
     def recognise(
         self, voices: Tensor, key: Tensor, states: list[Tensor], ops: Operators
@@ -344,18 +382,21 @@ class Extractor(nn.Module):
         return (share @ repeat(voices.flatten(3), each)).unflatten(-1, shape)[:, :, 0]
 
     def decode(self, x: Tensor, ops: Operators, half: bool) -> Tensor:
-        """Features to a filter for each bin: ``[time, batch, bin, 8]``."""
-        time, batch = (int(n) for n in x.shape[:2])
+        """Features to what makes a voice, ``[time, batch, 12, bin]``."""
+        lead = tuple(int(n) for n in x.shape[:2])
         rows = ops.norm_film(x, *self.gains(), half).flatten(0, 1)
         groups = self.decoder(list(rows.split([n for n, _ in self.config.bands], 1)))
-        bins = [g.reshape(time * batch, -1, FILTER) for g in groups]
-        return torch.cat(bins, 1).unflatten(0, (time, batch))
+        bins = torch.cat([g.reshape(len(rows), -1, HEAD) for g in groups], 1)
+        return bins.float().transpose(1, 2).unflatten(0, lead)
 
     def zeros(self, scenes: int) -> tuple[list[Tensor], list[Tensor]]:
         """States of `separate` and of `recognise`."""
         c = self.config
         return (
-            [self.dft.new_zeros(scenes, c.band_count, c.channels) for _ in range(c.blocks)],
+            [
+                self.dft.new_zeros(scenes, 4, sum(n * width for n, width in c.bands)),
+                *(self.dft.new_zeros(scenes, c.band_count, c.channels) for _ in range(c.blocks)),
+            ],
             [self.dft.new_zeros(scenes, c.voices, c.voice_channels) for _ in range(c.voice_layers)],
         )
 
@@ -368,7 +409,7 @@ class Extractor(nn.Module):
         half: bool = False,
     ) -> tuple[Tensor, tuple[list[Tensor], ...]]:
         """Separate, recognise and mix: spectra in and out, with the states of both parts."""
-        voices, trunk = self.separate(spectrum, states[0], ops, half)
+        voices, _, trunk = self.separate(spectrum, states[0], ops, half)
         match, voice = self.recognise(voices, key, states[1], ops)
         return self.mix(voices, match), (trunk, voice)
 
@@ -414,3 +455,56 @@ def _named(states: tuple[list[Tensor], ...]) -> dict[str, Tensor]:
 def repeat(x: Tensor, times: int) -> Tensor:
     """Each entry of the second axis, so many times in a row."""
     return x if times == 1 else x.repeat_interleave(times, 1)
+
+
+def averaged(values: Tensor, state: Tensor) -> Tensor:
+    """Recursive average along time over `MEMORY_FRAMES`: ``[time, ...]``, going on from ``state`` [...]."""
+    keep = math.exp(-1 / MEMORY_FRAMES)
+    time = int(values.shape[0])
+    if time == 1:
+        return (1 - keep) * values + keep * state
+    # As one product with a triangular matrix: a loop over time would be slow.
+    steps = torch.arange(time, device=values.device, dtype=values.dtype)
+    lag = steps[:, None] - steps
+    weights = torch.where(lag >= 0, (1 - keep) * keep ** lag.clamp_min(0), 0.0)
+    rest = (keep ** (steps + 1)).view(-1, *[1] * state.ndim) * state
+    return (weights @ values.flatten(1)).view_as(values) + rest
+
+
+def capon(spectrum: Tensor, covariance: Tensor, steering: Tensor) -> Tensor:
+    """What may come from a direction: a binaural MVDR beam (Capon 1969), scaled down to the power found there.
+
+    Args:
+        spectrum: ``[time, scenes, ear, re/im, bin]``.
+        covariance: between the ears, ``[time, scenes, 4, bin]``.
+        steering: to the voices, ``[time, scenes, voice, 4, bin]``.
+
+    Returns:
+        ``[time, scenes, voice, ear, re/im, bin]``.
+    """
+    left_power, right_power, cross_re, cross_im = (v + FLOOR for v in covariance[:, :, None].unbind(3))
+    level = LOADING / 2 * (left_power + right_power)
+    left, right = left_power + level, right_power + level
+    a_re, a_im, b_re, b_im = steering.unbind(3)
+    x_re, x_im, y_re, y_im = spectrum[:, :, None].flatten(3, 4).unbind(3)
+    # The inverse covariance times the steering, but for the determinant, which the beam does not need.
+    u_re = right * a_re - (cross_re * b_re - cross_im * b_im)
+    u_im = right * a_im - (cross_re * b_im + cross_im * b_re)
+    v_re = left * b_re - (cross_re * a_re + cross_im * a_im)
+    v_im = left * b_im - (cross_re * a_im - cross_im * a_re)
+    towards = (a_re * u_re + a_im * u_im + b_re * v_re + b_im * v_im).clamp_min(1e-20)
+    beam_re = (u_re * x_re + u_im * x_im + v_re * y_re + v_im * y_im) / towards
+    beam_im = (u_re * x_im - u_im * x_re + v_re * y_im - v_im * y_re) / towards
+    power = (left * right - cross_re.square() - cross_im.square()) / towards
+    share_a = (power * (a_re.square() + a_im.square()) / left_power).clamp_max(1.0)
+    share_b = (power * (b_re.square() + b_im.square()) / right_power).clamp_max(1.0)
+    near = torch.stack([a_re * beam_re - a_im * beam_im, a_re * beam_im + a_im * beam_re], 3) * share_a[:, :, :, None]
+    far = torch.stack([b_re * beam_re - b_im * beam_im, b_re * beam_im + b_im * beam_re], 3) * share_b[:, :, :, None]
+    return torch.stack([near, far], 3)
+
+
+def interaural(covariance: Tensor) -> Tensor:
+    """Covariances ``[..., 4, bin]`` to ``[..., 3, bin]``: complex coherence, and level difference, within -1..1."""
+    left, right, cross = covariance[..., :1, :], covariance[..., 1:2, :], covariance[..., 2:, :]
+    left, right = left + FLOOR, right + FLOOR
+    return torch.cat([cross * (left * right).rsqrt(), (left - right) / (left + right)], -2)

@@ -41,6 +41,7 @@ class ExtractorPreset:
     steps: int = 20000
     decay_share: float = 0.9
     ema: float = 0.998
+    steering: float = 0.2  # weight of a dB of direction beside one of separation
     half: bool = False  # faster where the CPU multiplies in bfloat16
     validation_samples: int = 384 * 128
     validation_scenes: int = 64
@@ -65,26 +66,20 @@ class VoicePreset:
 
 @dataclass(frozen=True)
 class RecognitionPreset:
-    """A training run of the recognition in scenes that a trained network takes apart. ``batch`` counts scenes."""
+    """A training run of the recognition in scenes that a trained network has taken apart. ``batch`` counts scenes."""
 
     network: ExtractorConfig = field(default_factory=ExtractorConfig)
     recipe: TseRecipe = field(default_factory=lambda: TseRecipe(samples=320 * 128, enrollment_samples=16000))
-    speeds: tuple[float, ...] = (1.0, 0.9, 1.1)
-    batch: int = 12
-    targets: int = 2
-    absent: float = 0.05
+    batch: int = 32
     predicted: float = 0.5  # share of embeddings from the enrollment network; all of validation's are
     heard: float = 0.1  # weight of a dB of what is heard beside the classification
-    ramp: int = 0
     muon: bool = True
     learning_rate: float = 1e-3
     warmup: int = 50
-    steps: int = 1500
-    decay_share: float = 0.5
+    steps: int = 3000
+    decay_share: float = 0.8
     ema: float = 0.998
-    half: bool = False
-    validation_samples: int = 384 * 128
-    validation_scenes: int = 128
+    validation_scenes: int = 256
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,7 @@ def train(
     names: dict[str, list[str]],
     seed: int,
     scenes: Examples | None = None,
+    workers: int = 0,
 ) -> dict[str, Any]:
     """Train, or go on where a run stopped, and score the test clips. What it returns is in ``result.json``, too.
 
@@ -47,6 +48,7 @@ def train(
         names: of the clips of ``train``, ``val`` and ``test``.
         seed: of the weights and the order of the examples.
         scenes: where training examples come from, if not from the store; its training clips still set the scale.
+        workers: processes that make the examples beside this one.
     """
     result = folder / "result.json"
     if result.is_file():
@@ -61,7 +63,10 @@ def train(
     examples = StoredExamples(store, names["train"], shape)
     network.standardise(*examples.statistics())
     val = StoredClips(store, names["val"], shape)
-    task, data = SeldTask(network, preset, val), SeldData(preset, scenes or partial(Shuffled, examples, seed), val)
+    task, data = (
+        SeldTask(network, preset, val),
+        SeldData(preset, scenes or partial(Shuffled, examples, seed), val, workers),
+    )
     fit(task, data, preset, folder, validate_every=min(VALIDATE_EVERY, preset.steps))
     load_weights(network, folder / "weights.safetensors")
     test = StoredClips(store, names["test"], shape)
@@ -72,20 +77,33 @@ def train(
     return found
 
 
-def train_on_files(preset: SeldPreset, folder: Path, audio: Path, labels: Path, seed: int) -> dict[str, Any]:
-    """On sound files named as DCASE's: folds 1 to 4 to train, 5 to validate, 6 to test."""
+def train_on_files(
+    preset: SeldPreset, folder: Path, audio: Path, labels: Path, seed: int, val: int = 5, test: int = 6
+) -> dict[str, Any]:
+    """On sound files named as DCASE's: a fold to validate and one to test (it may be the same), the others to train.
+
+    Raises:
+        LabelError: a label of a class that the network does not have.
+    """
     store = Store(folder / "features")
     store.add_files(audio, labels, preset.shape.kind)
-    names = {"train": store.names(1, 2, 3, 4), "val": store.names(5), "test": store.names(6)}
+    classes = 1 + max(int(store.read(name)[1].class_index.max(initial=0)) for name in store.names())
+    if classes > preset.shape.classes:
+        raise LabelError(f"{labels}: expected {preset.shape.classes} classes, found {classes}")
+    kept = {"val": store.names(val), "test": store.names(test)}
+    names = {"train": sorted({*store.names()} - {*kept["val"], *kept["test"]}), **kept}
     return train(preset, folder, store, names, seed)
 
 
-def train_on_scenes(preset: SeldPreset, folder: Path, recipe: SeldRecipe, clips: Clips, seed: int) -> dict[str, Any]:
+def train_on_scenes(
+    preset: SeldPreset, folder: Path, recipe: SeldRecipe, clips: Clips, seed: int, workers: int = 1
+) -> dict[str, Any]:
     """On scenes rendered on the fly; few of the training clips, and those to score, are rendered once and kept."""
     few = dataclasses.replace(clips, train=min(clips.train, 20))
-    names = render(recipe, few, [EVERYTHING], folder / "features", preset.shape.kind, workers=1)
+    names = render(recipe, few, [EVERYTHING], folder / "features", preset.shape.kind, workers)
     store = store_of(folder / "features", EVERYTHING)
-    return train(preset, folder, store, names, seed, partial(SeldScenes, recipe, "train", preset.shape))
+    scenes = partial(SeldScenes, recipe, "train", preset.shape)
+    return train(preset, folder, store, names, seed, scenes, workers if workers > 1 else 0)
 
 
 def render(

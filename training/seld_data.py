@@ -69,9 +69,9 @@ class Store:
         return (self.folder / f"{name}.npy").is_file()
 
     def names(self, *folds: int) -> list[str]:
-        """The clips of some folds, by name: ``fold1_...``."""
+        """The clips of some folds, by name: ``fold1_...``; of all without a fold."""
         found = {path.stem for path in self.folder.glob("*.npy")}
-        return sorted(name for name in found if name.startswith(tuple(f"fold{fold}_" for fold in folds)))
+        return sorted(n for n in found if not folds or n.startswith(tuple(f"fold{fold}_" for fold in folds)))
 
     def add(self, name: str, spectra: Features, events: Events) -> None:
         """Keep a clip; the features come last, so that a clip that is in the store is whole."""

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from torch.utils.data import IterableDataset, get_worker_info
 
 from hearable.errors import LabelError
+from hearable.memory import keep_freed_memory
 from hearable.seld.events import FRAMES_PER_SECOND, Events
 from hearable.seld.features import Features, Format, features
 from hearable.synthesis.render_seld import render_seld
@@ -35,6 +36,7 @@ class SeldScenes(IterableDataset[Example]):
 
     def __iter__(self) -> Iterator[Example]:
         draw = SeldDraw(self.recipe)
+        keep_freed_memory()
         worker = get_worker_info()
         number, step = (self.first + worker.id, worker.num_workers) if worker else (self.first, 1)
         while True:

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from training.fused import FUSED
-from training.losses import distortion_db, negative_snr_db, separation_loss, si_sdr_db
-from training.network import Extractor, repeat
+from training.losses import distortion_of, negative_snr_db, separation_loss, si_sdr_db, steering_loss
+from training.network import Extractor
 from training.optim import Muon
 from training.tfgridnet import TFGridNet
 
@@ -89,14 +89,22 @@ class ExtractorTask(Task):
         network = self.network
         if isinstance(network, TFGridNet):
             return negative_snr_db(network(mixture, network.conditioner(embedding)), target, mixture).mean()
-        return separation_loss(separated(network, mixture, self.preset.half), talkers)[0]
+        voices, steering = separated(network, mixture, self.preset.half)
+        separation, order = separation_loss(voices, talkers)
+        sources = network.analyse(
+            talkers.gather(1, order.argsort(1)[:, :, None, None].expand_as(talkers)).flatten(0, 1)
+        )
+        directions = steering_loss(steering, sources.unflatten(1, order.shape))
+        self.log("train/separation", separation.detach())
+        self.log("train/steering", directions.detach())
+        return separation + self.preset.steering * directions
 
     def validation_step(self, batch: list[Tensor], index: int) -> None:
         mixture, target, embedding, talkers, number = batch
         if isinstance(self.network, TFGridNet):
             estimate = self.network(mixture, self.network.conditioner(embedding))
         else:
-            voices = separated(self.network, mixture, self.preset.half)
+            voices, _ = separated(self.network, mixture, self.preset.half)
             loss, order = separation_loss(voices, talkers)
             self.log("val/loss", loss, prog_bar=True, sync_dist=True)
             # The voice that is the target's: what a recognition without faults would choose.
@@ -132,7 +140,7 @@ class VoiceTask(Task):
 
 
 class RecognitionTask(Task):
-    """Recognition in scenes that the network takes apart: which voice is an enrolled speaker's, or none.
+    """Recognition in scenes that the network has taken apart: which voice is an enrolled speaker's, or none.
 
     Every speaker of the batch is looked for in every scene of it: in most, there is nothing to find. Beside that
     classification counts what is heard, the voices mixed as they match: in doubt, a mix of two is better than the wrong
@@ -144,56 +152,47 @@ class RecognitionTask(Task):
         for name, parameter in network.named_parameters():
             parameter.requires_grad_(name.startswith(RECOGNITION))
 
-    def scores(self, batch: list[Tensor], each: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Scores, what is right, and what is heard.
+    def scores(self, batch: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Scores, what is right, and how far what is heard is from each speaker.
 
         Scores are ``[decisions, scenes, speakers, voice + 1]``, of all speakers of the batch; the right voices
-        ``[scenes, speakers]``; the extracted speakers, ``each`` in a scene, ``[speakers, 2, samples]``.
+        ``[scenes, speakers]``; the distortion in dB of the speakers in their own scenes, ``[scenes, each]``.
         """
-        mixture, _, embedding, talkers, number = batch
-        network, scenes, samples = self.network, mixture[::each], mixture.shape[-1]
-        trunk, states = network.zeros(len(scenes))
-        with torch.no_grad():
-            voices, _ = network.separate(network.analyse(scenes), trunk, FUSED, self.preset.half)
-            _, order = separation_loss(network.synthesise(voices, samples), talkers[::each])
-            levels = network.levels(voices)
-        keys, _ = network.voice(levels, states, FUSED)
-        key = network.conditioner(embedding)
-        scores = network.compare(keys[DECISION_FRAMES::16, :, None], key)
-        present = torch.eye(len(scenes), dtype=torch.bool, device=scores.device).repeat_interleave(each, 1)
-        voice = voice_of_target(order, number, each).expand(len(scenes), -1)
-        heard = network.mix(voices, network.compare(repeat(keys, each), key))
-        return scores, torch.where(present, voice, order.shape[1]), network.synthesise(heard, samples)
+        levels, voices, talkers, power, order, embedding = batch
+        scenes, each = embedding.shape[:2]
+        _, states = self.network.zeros(scenes)
+        keys, _ = self.network.voice(levels.transpose(0, 1), states, FUSED)
+        key = self.network.conditioner(embedding.flatten(0, 1))
+        scores = self.network.compare(keys[DECISION_FRAMES::16, :, None], key)
+        present = torch.eye(scenes, dtype=torch.bool, device=scores.device).repeat_interleave(each, 1)
+        right = torch.where(present, order[:, :each].flatten(), order.shape[1])
+        # Of the mix of voices all products are known from those of its parts.
+        own = self.network.compare(keys[:, :, None], key.unflatten(0, (scenes, each)))
+        share = torch.softmax(own, -1)[..., :-1]
+        heard = torch.einsum("tbsv,btevw,tbsw->bse", share, voices, share)
+        product = torch.einsum("tbsv,btevs->bse", share, talkers[..., :each])
+        return scores, right, distortion_of(product, heard, power[..., :each].sum(1).transpose(1, 2))
 
     def loss(self, batch: list[Tensor]) -> Tensor:
-        mixture, target, *_, number = batch
-        scores, right, heard = self.scores(batch, self.preset.targets)
+        scores, right, distortion = self.scores(batch)
         costs = F.cross_entropy(scores.flatten(0, 2), right.expand(len(scores), -1, -1).flatten(), reduction="none")
         costs = costs.unflatten(0, scores.shape[:-1]).mean(0)
         there = right < scores.shape[-1] - 1
-        distortion = torch.where(
-            number < scores.shape[-1] - 1,
-            distortion_db(heard[:, None], target[:, None])[:, 0, 0],
-            negative_snr_db(heard, target, mixture),
-        ).mean()
         self.log("train/there", costs[there].mean().detach())
         self.log("train/not_there", costs[~there].mean().detach())
-        self.log("train/heard_db", distortion.detach())
-        return costs[there].mean() + costs[~there].mean() + self.preset.heard * distortion
+        self.log("train/heard_db", distortion.mean().detach())
+        return costs[there].mean() + costs[~there].mean() + self.preset.heard * distortion.mean()
 
     def validation_step(self, batch: list[Tensor], index: int) -> None:
-        mixture, target, *_ = batch
-        scores, right, heard = self.scores(batch, 1)
+        scores, right, distortion = self.scores(batch)
         there = right < scores.shape[-1] - 1
         hits = (scores.argmax(-1) == right).float()
         voices = (scores[..., :-1].argmax(-1) == right).float()
-        improvement = (si_sdr_db(heard, target) - si_sdr_db(mixture, target)).mean(1)
         self.log("val/right_voice", voices[:, there].mean(), prog_bar=True, sync_dist=True)
         self.log("val/right_voice_at_last", voices[-1, there].mean(), prog_bar=True, sync_dist=True)
         self.log("val/there", hits[:, there].mean(), prog_bar=True, sync_dist=True)
         self.log("val/not_there", hits[:, ~there].mean(), prog_bar=True, sync_dist=True)
-        self.log("val/si_sdri_db", improvement.mean(), prog_bar=True, sync_dist=True)
-        self.log("val/below_0", (improvement < 0).float().mean(), sync_dist=True)
+        self.log("val/heard_db", distortion.mean(), prog_bar=True, sync_dist=True)
 
 
 class EnrollerTask(Task):
@@ -215,20 +214,11 @@ class EnrollerTask(Task):
         self.log("val/centred_cosine", centred.mean(), prog_bar=True, sync_dist=True)
 
 
-def separated(network: Extractor, mixture: Tensor, half: bool) -> Tensor:
-    """The voices of scenes ``[scenes, 2, samples]``: ``[scenes, voice, 2, samples]``."""
+def separated(network: Extractor, mixture: Tensor, half: bool) -> tuple[Tensor, Tensor]:
+    """The voices of scenes ``[scenes, 2, samples]``, ``[scenes, voice, 2, samples]``; and where they come from."""
     trunk, _ = network.zeros(len(mixture))
-    spectra, _ = network.separate(network.analyse(mixture), trunk, FUSED, half)
-    return network.synthesise(spectra, mixture.shape[-1])
-
-
-def voice_of_target(order: Tensor, number: Tensor, each: int) -> Tensor:
-    """Which separated voice is the target's: the one that the permutation ``order`` [scenes, n] gave to its source.
-
-    ``number`` [scenes * each] is the target's among the sources; n, for nobody, stays n.
-    """
-    nobody = order.new_full((len(order), 1), order.shape[1])
-    return torch.cat([order, nobody], 1).repeat_interleave(each, 0).gather(1, number[:, None])[:, 0]
+    spectra, steering, _ = network.separate(network.analyse(mixture), trunk, FUSED, half)
+    return network.synthesise(spectra, mixture.shape[-1]), steering
 
 
 def speaker_statistics(embeddings: dict[str, Any]) -> Tensor:

@@ -24,6 +24,7 @@ from training.enroller import Enroller
 from training.enrollments import Enrollments
 from training.network import Extractor, ExtractorConfig
 from training.presets import EnrollerPreset, ExtractorPreset, RecognitionPreset, VoicePreset
+from training.separations import SeparatedScenes
 from training.tasks import (
     RECOGNITION,
     EnrollerTask,
@@ -111,6 +112,9 @@ class Scenes(lightning.LightningDataModule):
         if isinstance(self.preset, VoicePreset):
             return Voices(sounds, material, self.preset.recipe, first=first, rank=rank, world=world)
         train = split == "train"
+        if isinstance(self.preset, RecognitionPreset):
+            predicted = self.preset.predicted if train else 1.0
+            return SeparatedScenes(sounds, self.cache, split, predicted=predicted, first=first, rank=rank, world=world)
         recipe = (
             self.preset.recipe
             if train

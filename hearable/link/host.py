@@ -37,12 +37,13 @@ from hearable.link.messages import (
     parse,
 )
 from hearable.link.wearer import Enroller, Wearer
+from hearable.live.overload import Overload
 from hearable.live.processor import LiveProcessor
 
 HELD_CHUNKS = 16  # 128 ms: what comes later than that is not worth computing
 GIVE_UP_CHUNKS = 3  # a chunk that is missing is concealed once one is there that is so much later
-SHED_CHUNKS = 8  # a host that far behind is too slow: everything passes, to catch up, and for a second more
-SHED_FOR = STATUS_EVERY = 125  # chunks: a second
+SHED_CHUNKS = 8  # a host that far behind is too slow: everything passes for a while
+STATUS_EVERY = 125  # chunks: a second
 
 _ANSWERS = {
     WELCOME: "connected",
@@ -89,7 +90,7 @@ class Host:
         self.jumps = 0
         self._wearer, self._tell = Wearer(processor, enroller, tell), tell
         self._sequence = 0
-        self._shed_left = 0
+        self._overload = Overload(CHUNK_SAMPLES / RATE)
         self._begin(Hello())
         self._serving = False
 
@@ -180,14 +181,11 @@ class Host:
         return frames
 
     def _watch_load(self) -> None:
-        """Too far behind: sound that passes in time is better than a voice that comes too late to be played."""
+        """Sound that passes in time is better than a voice that comes too late to be played."""
         assert self._newest is not None
-        if ahead(self._newest, self._jitter.next) >= SHED_CHUNKS * CHUNK_SAMPLES:
-            if not self._shed_left:
-                self._tell("too slow: everything passes for a second")
-            self._shed_left = SHED_FOR
-        self.processor.shedding = self._shed_left > 0
-        self._shed_left = max(self._shed_left - 1, 0)
+        if self._overload.watch(ahead(self._newest, self._jitter.next) >= SHED_CHUNKS * CHUNK_SAMPLES):
+            self._tell(f"too slow: everything passes for {self._overload.rest_s:g} s")
+        self.processor.shedding = self._overload.resting
 
     def status(self) -> HostStatus:
         """How it fares."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -73,7 +74,6 @@ class Control:
     def __init__(self, settings: Settings, tell: Callable[[str], None]):
         self._settings, self._show = settings, tell
         self.processor = LiveProcessor(load_model(settings.model))
-        self._profiles: dict[str, SpeakerProfile] = {}
         self._enroller: Graph | None = None
         self._enrolling = threading.Lock()
         self._recorder: Recorder | None = None
@@ -102,7 +102,7 @@ class Control:
 
     def _load_people(self) -> None:
         for path in sorted(people_folder().glob("*.profile")):
-            if path.stem in self._profiles:
+            if path.stem in self.processor.people:
                 continue
             try:
                 self._add(path.stem, SpeakerProfile.load(path))
@@ -215,7 +215,7 @@ class Control:
             self._tell(f"recorded to {recorder.folder}" if recorder.problem is None else recorder.problem)
             return
         recorder = Recorder(self._settings.record or sessions_folder(), self.processor.rate)
-        for name, profile in self._profiles.items():
+        for name, profile in self.processor.profiles.items():
             recorder.person(name, profile)
         sound = self.processor.meters()
         recorder.event("engine", **{k: v for k, v in asdict(self.engine.meters()).items() if k != "stream"})
@@ -233,7 +233,6 @@ class Control:
 
     def _add(self, name: str, profile: SpeakerProfile) -> None:
         self.processor.add(name, profile)
-        self._profiles[name] = profile
         if self._recorder is not None:
             self._recorder.person(name, profile)
 
@@ -243,7 +242,7 @@ class Control:
             if self._enroller is None:
                 self._enroller = open_graph(self._settings.enroller, "enroller")
             profile = enroll(clip, self.processor.rate, self._enroller)
-            name = next(n for n in (f"person-{k}" for k in range(1, 1000)) if n not in self._profiles)
+            name = next(n for n in (f"person-{k}" for k in itertools.count(1)) if n not in self.processor.people)
             self._add(name, profile)
             self._select(name)
             quality = profile.quality

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from collections.abc import Callable
@@ -9,24 +10,21 @@ from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from typing import Literal, TypeAlias
 
-import numpy as np
-
 from hearable.chunks import Audio
 from hearable.errors import AudioError
 from hearable.live.devices import Device, Way, choose, remembered_devices
 from hearable.live.portaudio import (
-    BLOCK_S,
+    Callback,
     OpenDevice,
     device_rate,
-    open_duplex,
-    open_one,
+    open_device,
     query_devices,
     rescan,
     shares_clock,
     start_all,
 )
 from hearable.live.realtime import prepare_thread
-from hearable.live.replay import Replay
+from hearable.live.replay import NoDevice, Replay
 from hearable.live.stream import ChunkProcessor, Counts, LiveStream, StreamMeters
 
 LOST_S = 1.0  # no call for that long: the device is gone
@@ -79,9 +77,8 @@ class Engine:
         self._names: dict[Way, str] = {"input": "-", "output": "-"}
         self._stream: LiveStream | None = None
         self._open: list[OpenDevice] = []
-        self._failed = threading.Event()  # a device stream ended
+        self._again: str | None = None  # why the devices are to be opened anew
         self._stopping = threading.Event()
-        self._change = threading.Event()  # other devices are wanted
         self._wake: SimpleQueue[None] = SimpleQueue()
         self._priority = ""
         self._beat = time.monotonic()
@@ -106,7 +103,7 @@ class Engine:
         except AudioError:
             if not patient:
                 raise
-            self._failed.set()
+            self._lost()
         for thread in self._threads:
             thread.start()
 
@@ -128,7 +125,7 @@ class Engine:
     def use(self, input: str | None, output: str | None) -> None:
         """Change over to other devices; ``None`` keeps the present one."""
         self._wanted = {"input": input or self._wanted["input"], "output": output or self._wanted["output"]}
-        self._change.set()
+        self._again = "changing devices"
 
     def meters(self) -> EngineMeters:
         """What it is doing."""
@@ -158,14 +155,16 @@ class Engine:
     def _supervisor(self) -> None:
         while not self._stopping.wait(0.05):
             self._beat = time.monotonic()
-            if self._change.is_set():
-                self._change.clear()
-                self._reconnect("changing devices")
-            elif self._failed.is_set() or (self._stream is not None and self._stream.silent_s() > LOST_S):
-                self._reconnect(f"sound stopped: {self._names['input']} or {self._names['output']} is gone")
+            if self._again is None and self._stream is not None and self._stream.silent_s() > LOST_S:
+                self._lost()
+            if (why := self._again) is not None:
+                self._reconnect(why)
             elif self.replay is not None and self.replay.over and self._state == "running":
                 self._state = "ended"
                 self._tell("the replay is over")
+
+    def _lost(self) -> None:
+        self._again = f"sound stopped: {self._names['input']} or {self._names['output']} is gone"
 
     def _reconnect(self, why: str) -> None:
         self._state = "lost"
@@ -198,17 +197,17 @@ class Engine:
     # ---- devices
 
     def _connect(self) -> None:
-        """Choose and open the devices.
+        """Choose and open the devices; a replay stands for the microphones, and needs no headphones.
 
         Raises:
             AudioError: there are none that will do, or the system refuses.
         """
-        self._failed.clear()
+        silent = self._wanted["output"] == NO_DEVICE
         try:
-            if self._wanted["output"] == NO_DEVICE:
-                self._open_timer()
-            elif self.replay is not None:
-                self._open_replay(self.replay, self._chosen("output"))
+            if self.replay is not None:
+                self._open_replay(self.replay, None if silent else self._chosen("output"))
+            elif silent:
+                raise AudioError(f"--output {NO_DEVICE}: expected a replay, found microphones: choose headphones")
             else:
                 self._open_live(self._chosen("input"), self._chosen("output"))
             start_all(self._open)
@@ -227,60 +226,38 @@ class Engine:
         shared = shares_clock(source, sink)
         if shared and in_hz != out_hz:
             in_hz = out_hz = sink.rate
-        stream = self._new_stream(in_hz, out_hz, shared)
-
-        def capture(heard: Audio, lost: bool) -> None:
-            stream.capture(heard)
-            self._called(stream, lost)
-
-        def play(out: Audio, lost: bool) -> None:
-            stream.play(out)
-            self._called(stream, lost)
-
-        def both(heard: Audio, out: Audio, lost: bool) -> None:
-            stream.capture(heard)
-            stream.play(out)
-            self._called(stream, lost)
-
+        call = self._new_stream(in_hz, out_hz, shared)
         if shared:
-            self._open.append(open_duplex(source, sink, in_hz, both, self._failed.set))
+            self._open.append(open_device(source, sink, in_hz, call, self._lost))
         else:
-            self._open.append(open_one(source, "input", in_hz, capture, self._failed.set))
-            self._open.append(open_one(sink, "output", out_hz, play, self._failed.set))
+            self._open.append(open_device(source, None, in_hz, call, self._lost))
+            self._open.append(open_device(None, sink, out_hz, call, self._lost))
 
-    def _open_replay(self, replay: Replay, sink: Device) -> None:
-        out_hz = device_rate(sink, "output", self.processor.rate)
-        stream = self._new_stream(replay.rate, out_hz, replay.rate == out_hz)
-
-        def play(out: Audio, lost: bool) -> None:
-            replay.feed(stream, out.shape[1])
-            stream.play(out)
-            self._called(stream, lost)
-
-        self._open.append(open_one(sink, "output", out_hz, play, self._failed.set))
+    def _open_replay(self, replay: Replay, sink: Device | None) -> None:
+        out_hz = replay.rate if sink is None else device_rate(sink, "output", self.processor.rate)
+        call = self._new_stream(replay.rate, out_hz, replay.rate == out_hz)
         self._names["input"] = str(replay.path)
+        if sink is None:
+            self._names["output"] = NO_DEVICE
+            self._open.append(NoDevice(out_hz, call))
+        else:
+            self._open.append(open_device(None, sink, out_hz, call, self._lost))
 
-    def _open_timer(self) -> None:
-        if self.replay is None:
-            raise AudioError(f"--output {NO_DEVICE}: expected a replay, found microphones: choose headphones")
-        replay, rate = self.replay, self.replay.rate
-        stream = self._new_stream(rate, rate, True)
-        out = np.zeros((2, round(BLOCK_S * rate)), np.float32)
-
-        def tick() -> None:
-            replay.feed(stream, out.shape[1])
-            stream.play(out)
-            self._called(stream, False)
-
-        self._open.append(_Timer(BLOCK_S, tick))
-        self._names = {"input": str(replay.path), "output": NO_DEVICE}
-
-    def _new_stream(self, in_hz: int, out_hz: int, shared: bool) -> LiveStream:
+    def _new_stream(self, in_hz: int, out_hz: int, shared: bool) -> Callback:
+        """Begin anew; returns what the devices are to call."""
         self.processor.reset()
-        self._stream = LiveStream(self.processor, in_hz, out_hz, shared, self._tell, self._tap, counts=self.counts)
-        return self._stream
+        stream = LiveStream(self.processor, in_hz, out_hz, shared, self._tell, self._tap, counts=self.counts)
+        self._stream = stream
+        return functools.partial(self._called, stream)
 
-    def _called(self, stream: LiveStream, lost: bool) -> None:
+    def _called(self, stream: LiveStream, heard: Audio | None, out: Audio | None, lost: bool) -> None:
+        """In the devices' threads: copies, nothing else."""
+        if heard is not None:
+            stream.capture(heard)
+        if out is not None:
+            if self.replay is not None:
+                self.replay.feed(stream, out.shape[1])
+            stream.play(out)
         stream.counts.xruns += lost
         self._wake.put(None)
 
@@ -289,29 +266,4 @@ class Engine:
         for opened in self._open:
             opened.close()
         self._open.clear()
-        self._failed.clear()
-
-
-class _Timer:
-    """Calls as a device would, where there is none."""
-
-    def __init__(self, period_s: float, call: Callable[[], None]):
-        self._period_s, self._call = period_s, call
-        self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="hearable-timer", daemon=True)
-
-    def start(self) -> None:
-        """Begin to call."""
-        self._thread.start()
-
-    def close(self) -> None:
-        """End."""
-        self._closed.set()
-        if self._thread.ident is not None:
-            self._thread.join()
-
-    def _run(self) -> None:
-        due = time.monotonic()
-        while not self._closed.wait(max(0.0, due - time.monotonic())):
-            self._call()
-            due += self._period_s
+        self._again = None  # what was closed has said that it ended

@@ -42,13 +42,16 @@ def sound_table(status: Status) -> Table:
     else:
         target = Text("● speaking", "bold green") if sound.target_active else Text("○ silent", "dim")
     table.add_row("target", target)
-    background = "silent" if sound.background_db == -math.inf else f"{sound.background_db:g} dB"
-    marks = [("BYPASS", sound.bypass), ("MUTED", sound.muted), ("RECORDING", status.recording is not None)]
-    table.add_row("background", Text(background))
-    table.add_row("", Text("  ".join(mark for mark, on in marks if on), "bold red"))
+    table.add_row("background", "silent" if sound.background_db == -math.inf else f"{sound.background_db:g} dB")
     if sound.fault is not None:
         table.add_row("fault", Text(sound.fault, "bold red"))
     return table
+
+
+def marks(status: Status) -> str:
+    """What is out of the ordinary, as markup for the frame around the levels."""
+    on = {"BYPASS": status.sound.bypass, "MUTED": status.sound.muted, "RECORDING": status.recording is not None}
+    return "  ".join(f"[bold red]{mark}[/]" for mark, shown in on.items() if shown)
 
 
 def stream_table(status: Status) -> Table:
@@ -56,8 +59,8 @@ def stream_table(status: Status) -> Table:
     engine, stream, table = status.engine, status.engine.stream, _grid()
     rates = f"{engine.in_hz} Hz" if engine.in_hz == engine.out_hz else f"{engine.in_hz} to {engine.out_hz} Hz"
     state = Text(engine.state, "green" if engine.state == "running" else "bold red")
-    table.add_row("devices", Text(f"{engine.input} -> {engine.output}, {rates}, {engine.priority}"))
-    table.add_row("state", state)
+    table.add_row("devices", Text(f"{engine.input} -> {engine.output}, {rates}"))
+    table.add_row("state", Text.assemble(state, f", {engine.priority}"))
     if stream is None:
         return table
     if stream.timing is not None:

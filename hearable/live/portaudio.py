@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import platform
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from hearable.errors import AudioError
 from hearable.live.devices import Device, Way, choose, remembered_devices
 
 BLOCK_S = 0.008
+# Takes float32 [2, n] heard, [2, n] to fill (None where a callback has no such side), and whether sound was lost.
+Callback: TypeAlias = Callable[[Audio | None, Audio | None, bool], None]
 
 
 class OpenDevice(Protocol):
@@ -108,51 +110,28 @@ def device_rate(device: Device, way: Way, wanted_hz: int) -> int:
     return wanted_hz
 
 
-def open_duplex(
-    source: Device, sink: Device, rate: int, call: Callable[[Audio, Audio, bool], None], ended: Callable[[], None]
+def open_device(
+    source: Device | None, sink: Device | None, rate: int, call: Callback, ended: Callable[[], None]
 ) -> OpenDevice:
-    """Microphones and headphones in one callback: ``call(in [2, n], out [2, n] to fill, whether sound was lost)``.
+    """Microphones, headphones, or both in one callback, not started yet; ``ended`` is called when they end.
 
     Raises:
         AudioError: the system refuses.
     """
-
-    def back(indata: Audio, outdata: Audio, frames: int, at: object, status: object) -> None:
-        call(indata.T, outdata.T, bool(status))
-
-    return _open("Stream", (source.index, sink.index), rate, sink.host, back, (2, 2), ended)
-
-
-def open_one(
-    device: Device, way: Way, rate: int, call: Callable[[Audio, bool], None], ended: Callable[[], None]
-) -> OpenDevice:
-    """Microphones, or headphones, alone: ``call([2, n] heard or to fill, whether sound was lost)``.
-
-    Raises:
-        AudioError: the system refuses.
-    """
-
-    def back(data: Audio, frames: int, at: object, status: object) -> None:
-        call(data.T, bool(status))
-
-    kind = "InputStream" if way == "input" else "OutputStream"
-    return _open(kind, device.index, rate, device.host, back, 2, ended)
-
-
-def _open(
-    kind: str, device: Any, rate: int, host: str, back: Any, channels: Any, ended: Callable[[], None]
-) -> OpenDevice:
     sounddevice = _module()
-    kinds = {
-        "Stream": sounddevice.Stream,
-        "InputStream": sounddevice.InputStream,
-        "OutputStream": sounddevice.OutputStream,
-    }
+
+    def back(*given: Any) -> None:  # what is heard, what is to be filled, or both; their length, time, status
+        sides = iter(given)
+        call(next(sides).T if source else None, next(sides).T if sink else None, bool(given[-1]))
+
+    used = [device for device in (source, sink) if device is not None]
+    alone = sounddevice.InputStream if source else sounddevice.OutputStream
+    kind, device = (sounddevice.Stream, tuple(d.index for d in used)) if len(used) == 2 else (alone, used[0].index)
     # JACK calls with its own period; PortAudio would collect others first. Elsewhere, blocks as long as a chunk.
-    block = 0 if "JACK" in host else round(BLOCK_S * rate)
+    block = 0 if any("JACK" in d.host for d in used) else round(BLOCK_S * rate)
     with _refusals("the devices cannot be opened"):
-        opened: OpenDevice = kinds[kind](
-            device=device, samplerate=rate, blocksize=block, channels=channels, dtype="float32", latency="low",
+        opened: OpenDevice = kind(
+            device=device, samplerate=rate, blocksize=block, channels=2, dtype="float32", latency="low",
             callback=back, finished_callback=ended,
         )  # fmt: skip
     return opened

@@ -135,6 +135,11 @@ class LiveProcessor:
         return tuple(self._people)
 
     @property
+    def profiles(self) -> dict[str, SpeakerProfile]:
+        """A copy of who can be selected, by name."""
+        return dict(self._people)
+
+    @property
     def selected(self) -> str | None:
         """Who is heard; ``None`` if everything passes."""
         selected = self._selected

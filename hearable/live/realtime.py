@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 import sys
@@ -9,6 +10,8 @@ import sys
 PRIORITY = 60  # below the sound server's own threads (70 and up)
 # Whoever holds the interpreter's lock must not be put aside by other programs: the worker would wait for it.
 OTHERS_PRIORITY = 5
+# mlockall: present and future pages stay in memory, from when they are first used (sys/mman.h of Linux).
+MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT = 1, 2, 4
 SWITCH_S = 2e-4  # another thread gives way to the worker that soon, instead of after 5 ms
 
 
@@ -18,6 +21,8 @@ def prepare_process() -> None:
     gc.freeze()
     gc.disable()  # sound makes no reference cycles
     sys.setswitchinterval(SWITCH_S)
+    if sys.platform == "linux":  # where it is not permitted, nothing changes
+        ctypes.CDLL(None).mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT)
     _realtime(OTHERS_PRIORITY)  # threads that are started from now on inherit it
 
 

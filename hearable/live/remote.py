@@ -18,7 +18,8 @@ from hearable.live.realtime import prepare_process
 
 STATUS_S = 0.08
 STOP_S = 10.0
-HUNG_S = 10.0  # no status for that long; loading the models takes less
+HUNG_S = 10.0  # no status for that long
+START_S = 60.0  # until the first one: a busy computer takes long to load everything
 
 
 class RemoteControl:
@@ -46,7 +47,7 @@ class RemoteControl:
         )
         self._process.start()
         theirs.close()
-        self._heard_at = time.monotonic()
+        self._due = time.monotonic() + START_S  # when something must have been heard of it
 
     def do(self, command: str, *arguments: Any) -> None:
         """Send a command (see ``Control.do``)."""
@@ -58,7 +59,7 @@ class RemoteControl:
         try:
             while self._pipe.poll():
                 kind, value = self._pipe.recv()
-                self._heard_at = time.monotonic()
+                self._due = time.monotonic() + HUNG_S
                 if kind == "failed":
                     self.ended = value
                     return
@@ -68,7 +69,7 @@ class RemoteControl:
         except (EOFError, OSError):
             yield from self._again("the sound engine crashed: started anew")
             return
-        if time.monotonic() - self._heard_at > HUNG_S:
+        if time.monotonic() > self._due:
             yield from self._again("the sound engine hung: started anew")
 
     def _again(self, why: str) -> Iterator[str]:

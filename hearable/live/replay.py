@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import numpy as np
 from hearable.audio import read_audio, require_stereo
 from hearable.chunks import Audio
 from hearable.errors import AudioError
+from hearable.live.portaudio import BLOCK_S, Callback
 from hearable.live.recorder import EVENTS, MIXTURE
 from hearable.live.stream import LiveStream
 
@@ -86,3 +89,28 @@ def _events(path: Path) -> list[dict[str, Any]]:
         if not (isinstance(event, dict) and isinstance(event.get("chunk"), int) and isinstance(event.get("do"), str)):
             raise AudioError(f"{path}: expected events with 'chunk' and 'do', found {str(event)[:80]}")
     return events
+
+
+class NoDevice:
+    """Calls as headphones would, where there are none."""
+
+    def __init__(self, rate: int, call: Callback):
+        self._out, self._call = np.zeros((2, round(BLOCK_S * rate)), np.float32), call
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="hearable-no-device", daemon=True)
+
+    def start(self) -> None:
+        """Begin to call."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """End."""
+        self._closed.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        due = time.monotonic()
+        while not self._closed.wait(max(0.0, due - time.monotonic())):
+            self._call(None, self._out, False)
+            due += BLOCK_S

@@ -18,6 +18,7 @@ import numpy as np
 
 from hearable.chunks import Audio, Rechunker
 from hearable.live.drift import DriftControl
+from hearable.live.overload import Overload
 from hearable.live.ring import Ring
 from hearable.live.varispeed import Varispeed
 from hearable.timing import Timing, summarize
@@ -25,11 +26,6 @@ from hearable.timing import Timing, summarize
 RING_S = 2.0
 SKIP_S = 0.5  # a worker that far behind skips what it missed
 SHED_S = 0.04  # a worker that far behind lets everything pass, to catch up
-FIRST_PAUSE_S, LONGEST_PAUSE_S, CALM_S = (
-    1.0,
-    30.0,
-    60.0,
-)  # until the network is tried again: doubled, unless all was calm
 RESYNC_S = 0.05  # a delay that far off was no drift: a device paused
 JITTER_S = 0.002  # callbacks of two devices come that much early or late
 TIMED_CHUNKS = 1250  # 10 s
@@ -138,7 +134,7 @@ class LiveStream:
         self._taken = self._write_at = self._written = 0
         self._lead = 0  # samples between capturing and playing
         self._planned = (0, 0)  # the blocks that the lead was made for
-        self._pause_s, self._pause_left, self._calm_s = FIRST_PAUSE_S, 0.0, CALM_S
+        self._overload = Overload(self._chunk_s)
         self._seconds: deque[float] = deque(maxlen=TIMED_CHUNKS)
         self.counts = Counts() if counts is None else counts
 
@@ -256,22 +252,13 @@ class LiveStream:
         return self._write_at - self._position() + pending - self._lead
 
     def _watch_load(self) -> None:
-        """Too far behind: let everything pass until the backlog is gone and a pause is over."""
-        behind_s = (
-            self._captured[0] - self._taken
-        ) / self.in_hz + self._rechunker.pending_samples / self.processor.rate
+        waiting_s = self._rechunker.pending_samples / self.processor.rate
+        behind_s = (self._captured[0] - self._taken) / self.in_hz + waiting_s
         blocks_s = max(self._in_block / self.in_hz, self._chunk_s)
-        if behind_s > SHED_S + 2 * blocks_s:
-            if not self.processor.shedding:
-                self.counts.sheds += 1
-                self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S) if self._calm_s < CALM_S else FIRST_PAUSE_S
-                self._tell(f"too slow: everything passes, the network pauses for {self._pause_s:g} s")
-            self.processor.shedding, self._pause_left, self._calm_s = True, self._pause_s, 0.0
-        elif self.processor.shedding:
-            self._pause_left -= self._chunk_s
-            self.processor.shedding = self._pause_left > 0
-        else:
-            self._calm_s += self._chunk_s
+        if self._overload.watch(behind_s > SHED_S + 2 * blocks_s):
+            self.counts.sheds += 1
+            self._tell(f"too slow: everything passes, the network pauses for {self._overload.rest_s:g} s")
+        self.processor.shedding = self._overload.resting
 
     @property
     def latency_s(self) -> float:

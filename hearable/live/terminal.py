@@ -15,13 +15,13 @@ from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.screen import ModalScreen
-from textual.widgets import Footer, Label, OptionList, RichLog, Static
+from textual.widgets import Footer, OptionList, RichLog, Static
 from textual.widgets.option_list import Option
 
 from hearable.live.control import Status
 from hearable.live.devices import WHAT, Device, Way, remember
 from hearable.live.look_key import LookKey
-from hearable.live.meters import people_table, sound_table, stream_table
+from hearable.live.meters import marks, people_table, sound_table, stream_table
 from hearable.live.recent import LOOK_S
 from hearable.live.remote import RemoteControl
 
@@ -33,7 +33,10 @@ class DeviceScreen(ModalScreen[int | None]):
     """Choose a device for one direction."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Back")]
-    CSS = "DeviceScreen { align: center middle; } OptionList { width: 80%; height: auto; max-height: 80%; }"
+    CSS = """
+    DeviceScreen { align: center middle; }
+    OptionList { width: 80%; height: auto; max-height: 80%; border: round $primary; }
+    """
 
     def __init__(self, way: Way, options: list[str]):
         super().__init__()
@@ -41,8 +44,9 @@ class DeviceScreen(ModalScreen[int | None]):
 
     def compose(self) -> ComposeResult:
         """The list."""
-        yield Label(f"{WHAT[self._way].capitalize()} (Enter to choose, Esc to go back)")
-        yield OptionList(*(Option(Text(text)) for text in self._options))
+        options = OptionList(*(Option(Text(text)) for text in self._options))
+        options.border_title = f"{WHAT[self._way].capitalize()} (Enter to choose, Esc to go back)"
+        yield options
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """One was chosen."""
@@ -50,17 +54,22 @@ class DeviceScreen(ModalScreen[int | None]):
 
 
 class TerminalApp(App[str | None]):
-    """Keys and meters for a ``RemoteControl``; ends with an error's text, or ``None``."""
+    """Keys and meters for a ``RemoteControl``; ends with an error's text, or ``None``.
+
+    Attributes:
+        status: what is shown; ``None`` before the first.
+    """
 
     TITLE = "hearable"
     ENABLE_COMMAND_PALETTE = False
     CSS = """
     Horizontal { height: auto; }
-    #people { width: 1fr; border: round $primary; padding: 0 1; }
-    #sound { width: 2fr; border: round $primary; padding: 0 1; }
-    #stream { height: auto; border: round $primary; padding: 0 1; }
-    #look { height: 1; padding: 0 1; }
-    RichLog { height: 1fr; min-height: 4; border: round $primary; padding: 0 1; }
+    #people, #sound, #stream, RichLog { border: round $primary; border-title-color: $text-primary; padding: 0 1; }
+    #people { width: 1fr; min-height: 8; }
+    #sound { width: 2fr; min-height: 8; }
+    #stream { height: auto; }
+    #look { height: 1; padding: 0 2; }
+    RichLog { height: 1fr; min-height: 4; background: transparent; overflow-y: auto; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space", "look", "Look"),
@@ -80,7 +89,7 @@ class TerminalApp(App[str | None]):
         super().__init__()
         self._control = control
         self._look_key = LookKey()
-        self._status: Status | None = None
+        self.status: Status | None = None
 
     def compose(self) -> ComposeResult:
         """The rows: people and levels, the stream, the look, messages."""
@@ -105,19 +114,21 @@ class TerminalApp(App[str | None]):
         """Take the news and draw it."""
         for news in self._control.news():
             if isinstance(news, Status):
-                self._status = news
+                self.status = news
             else:
                 self._write(news)
         if self._control.ended is not None:
             self.exit(self._control.ended)
         if self._look_key.tick(time.monotonic()) == "stop":
             self._control.do("look", False)
-        if (status := self._status) is not None:
+        if (status := self.status) is not None:
             self._draw(status)
 
     def _draw(self, status: Status) -> None:
         self.query_one("#people", Static).update(people_table(status))
-        self.query_one("#sound", Static).update(sound_table(status))
+        sound = self.query_one("#sound", Static)
+        sound.update(sound_table(status))
+        sound.border_subtitle = marks(status)
         self.query_one("#stream", Static).update(stream_table(status))
         self.query_one("#look", Static).update(self._look_text(status))
         if status.sound.looking_s is not None and status.sound.looking_s > LOOK_S[1]:
@@ -145,7 +156,7 @@ class TerminalApp(App[str | None]):
 
     def action_select(self, number: int) -> None:
         """A digit: that person; 0: everything."""
-        people = self._status.people if self._status else ()
+        people = self.status.people if self.status else ()
         if number <= len(people):
             self._control.do("select", people[number - 1] if number else None)
 
@@ -168,6 +179,7 @@ class TerminalApp(App[str | None]):
     @work(thread=True, exclusive=True)
     def action_devices(self) -> None:
         """List the devices, in a process of their own: only a fresh one sees what was plugged in, and it may crash."""
+        self.call_from_thread(self._write, "looking for devices ...")
         done = subprocess.run([sys.executable, "-m", "hearable", "devices", "--json"], capture_output=True, text=True)
         if done.returncode:
             self.call_from_thread(self._write, done.stderr.strip() or "devices cannot be listed")

@@ -71,7 +71,8 @@ def generate(
     draw = SeldDraw(recipe)  # here every fault of a recipe comes up, before anything is written
     wanted = sorted(draw.clips(), key=lambda clip: (clip.index, clip.fold))[:clips]
     _prepare(recipe, out)
-    missing = [clip for clip in wanted if not is_whole(out, draw.name(clip))]
+    # Fold by fold: each has sounds of its own, which workers keep in memory.
+    missing = sorted((c for c in wanted if not is_whole(out, draw.name(c))), key=lambda c: (c.fold, c.index))
     count = len(wanted) - len(missing)
     done(count, len(wanted))
     job = msgspec.json.encode(recipe)

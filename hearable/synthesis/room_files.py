@@ -59,7 +59,8 @@ def load_sofa_room(paths: Mapping[Format, str | Path], rate: int) -> RoomRespons
 def load_tau_room(folder: str | Path, room: str, rate: int) -> RoomResponses:
     """Read a room of TAU-SRIR DB: ``rirdata.mat`` and ``rirs_<number>_<room>.mat`` (MATLAB 7.3) in one folder.
 
-    The database does not say how far the positions are from the array: all count as 1 m.
+    Distances are the radii that ``measinfo.mat`` gives of circles around the array. Positions on straight lines, which
+    it describes otherwise, and all without that file count as 1 m away.
 
     Raises:
         AudioError: no such room, or a file cannot be read or is not of this form.
@@ -68,7 +69,7 @@ def load_tau_room(folder: str | Path, room: str, rate: int) -> RoomResponses:
     files = sorted(folder.glob(f"rirs_*_{room}.mat"))
     if not files:
         raise AudioError(f"{folder}: expected rirs_<number>_{room}.mat, found no such file")
-    return _reading(files[0], lambda file: _tau_room(folder / "rirdata.mat", file, room, rate))
+    return _reading(files[0], lambda file: _tau_room(folder, file, room, rate))
 
 
 def find_tau_ambience(folder: str | Path, srirs: str | Path, room: str) -> dict[Format, Path]:
@@ -134,12 +135,16 @@ def _sofa_room(path: Path, name: Format, rate: int) -> RoomResponses:
     return _room(path.stem, own, rate, azimuth, elevation, distance, {name: responses})
 
 
-def _tau_room(index: Path, path: Path, room: str, rate: int) -> RoomResponses:
+def _tau_room(folder: Path, path: Path, room: str, rate: int) -> RoomResponses:
     import h5py  # type: ignore  # has no types, whether installed or not
 
-    data = loadmat(index, squeeze_me=True)["rirdata"]
-    entry = next(r for r in np.atleast_1d(data["room"].item()) if str(r[0]) == room)
-    directions = np.concatenate([_numbers(cell) for cell in np.ravel(entry[2])])
+    data = loadmat(folder / "rirdata.mat", squeeze_me=True)["rirdata"]
+    rooms = np.atleast_1d(data["room"].item())
+    number = [str(entry[0]) for entry in rooms].index(room)
+    paths = [_numbers(cell) for cell in np.ravel(rooms[number][2])]  # of each trajectory, at each height
+    directions = np.concatenate(paths)
+    radii = _tau_radii(folder / "measinfo.mat", number)
+    radius = np.repeat(np.repeat(radii, len(paths) // len(radii)), [len(path) for path in paths])
     responses: dict[Format, Audio] = {}
     with h5py.File(path, "r") as file:
         for name in ("foa", "mic"):
@@ -149,7 +154,16 @@ def _tau_room(index: Path, path: Path, room: str, rate: int) -> RoomResponses:
     azimuth = np.degrees(np.arctan2(directions[:, 1], directions[:, 0]))
     elevation = np.degrees(np.arctan2(directions[:, 2], np.hypot(directions[:, 0], directions[:, 1])))
     own = int(np.ravel(data["fs"].item())[0])
-    return _room(room, own, rate, azimuth, elevation, np.ones(1), responses)
+    return _room(room, own, rate, azimuth, elevation, radius / np.cos(np.radians(elevation)), responses)
+
+
+def _tau_radii(path: Path, number: int) -> Values:
+    """Of each trajectory of a room, in m on the floor; 1 m where they are not known."""
+    if path.is_file():
+        fields = list(np.atleast_1d(loadmat(path, squeeze_me=True)["measinfo"])[number])
+        if str(fields[9]) == "circular":
+            return np.atleast_1d(np.asarray(fields[6], np.float64))
+    return np.ones(1)
 
 
 def _numbers(cell: Any) -> Values:

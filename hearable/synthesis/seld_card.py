@@ -121,7 +121,7 @@ def _plot(recipe: SeldRecipe, contents: Contents, path: Path) -> None:
         ylabel="targets",
         title="Each target over ambience, interferers, reverberation",
     )
-    axes[1, 0].legend()
+    axes[1, 0].legend(loc="upper right")
     labelled = max(contents.classes.total(), 1)
     axes[1, 1].barh(recipe.classes, [contents.classes[n] / labelled for n in range(len(recipe.classes))])
     axes[1, 1].invert_yaxis()

@@ -14,6 +14,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from hearable.chunks import Audio
 from hearable.enrollment import enroll
 from hearable.errors import HearableError
+from hearable.live.overload import Overload
 from hearable.live.processor import LiveProcessor
 from hearable.live.web.hearing import MOST_PEOPLE, Hearing
 from hearable.live.web.messages import Command, WrongMessage, read_chunk, read_command, write_chunk
@@ -24,7 +25,7 @@ POLICY, TRY_LATER = 1008, 1013  # codes of RFC 6455 and its registry
 REPORT_S = 0.1
 TIMED_CHUNKS = 1250  # 10 s
 MOST_WAITING = 64  # chunks; then the connection is not read until some are done
-SHED_WAITING, SHED_S = 8, 2.0  # that many chunks behind, everything passes for a while
+SHED_WAITING = 8  # that many chunks behind, everything passes for a while
 MOST_REASON = 120  # bytes of a close frame's reason
 
 
@@ -57,7 +58,7 @@ class Session:
         self._processor = LiveProcessor(hearing.model)
         self._waiting: asyncio.Queue[Audio] = asyncio.Queue(MOST_WAITING)
         self._seconds: deque[float] = deque(maxlen=TIMED_CHUNKS)
-        self._sheds, self._shed_left_s = 0, 0.0
+        self._overload, self._sheds = Overload(self._spec.chunk_ms / 1000), 0
         self._enrollments: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -107,13 +108,8 @@ class Session:
         return heard
 
     def _watch_load(self) -> None:
-        """Too far behind: everything passes until the backlog is gone and a pause is over."""
-        if self._waiting.qsize() > SHED_WAITING:
-            self._sheds += not self._processor.shedding
-            self._processor.shedding, self._shed_left_s = True, SHED_S
-        elif self._processor.shedding:
-            self._shed_left_s -= self._spec.chunk_ms / 1000
-            self._processor.shedding = self._shed_left_s > 0
+        self._sheds += self._overload.watch(self._waiting.qsize() > SHED_WAITING)
+        self._processor.shedding = self._overload.resting
 
     async def _report(self) -> None:
         while True:

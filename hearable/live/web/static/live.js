@@ -1,11 +1,11 @@
 // The live tab: microphone -> audio thread -> worker -> server and back, and what steers it.
 import { byId, onDecibels, tell } from "./dom.js";
+import { Look } from "./look.js";
 import { listDevices, openMicrophone } from "./microphone.js";
+import { showPeople } from "./people.js";
 import { LiveSpectrogram } from "./spectrogram.js";
 import { Take } from "./takes.js";
 
-const MOST_LOOK_S = 5;
-const LEAST_LOOK_S = 1.9; // 2, and what is reported up to 0.1 s late
 const RETRY_MS = 2000;
 const address = (path) => `${location.origin.replace(/^http/, "ws")}${path}${location.search}`;
 
@@ -14,11 +14,11 @@ let worker = null; // exists while the user listens
 let audio = null; // {context, source, node, stream}
 let status = {};
 let wanted = { select: null, background: null, bypass: false, mute: false }; // said again after a reconnection
-let looking = false;
 let take = null;
 let spectrograms = null;
 
 const say = (message) => worker?.postMessage({ say: message });
+const look = new Look(say);
 
 export function startLive() {
   byId("listen").addEventListener("click", () => (worker ? stop("Stopped.") : start()));
@@ -32,7 +32,6 @@ export function startLive() {
   byId("microphone").addEventListener("change", () => worker && hear());
   byId("headphones").addEventListener("change", () => audio?.context.setSinkId?.(byId("headphones").value));
   navigator.mediaDevices?.addEventListener("devicechange", devicesChanged);
-  steerLook();
   steerKeys();
 }
 
@@ -65,7 +64,7 @@ function stop(reason) {
     worker.postMessage({ close: true });
   }
   worker = hello = null;
-  looking = false;
+  look.cancel();
   if (take) record();
   closeAudio();
   enable(false);
@@ -188,8 +187,10 @@ function show(now) {
   }
   byId("bypass").setAttribute("aria-pressed", now.bypass);
   byId("mute").setAttribute("aria-pressed", now.muted);
-  if (looking && now.looking_s !== null) showLook(now.looking_s);
-  if (String(before.people) !== String(now.people) || before.selected !== now.selected) showPeople(now);
+  look.show(now.looking_s);
+  if (String(before.people) !== String(now.people) || before.selected !== now.selected) {
+    showPeople(now, select, (name) => say({ do: "forget", name }));
+  }
   if (now.selected && !now.people.includes(now.selected)) select(null); // forgotten in another tab
   if (now.fault && now.fault !== before.fault) tell(now.fault);
   if (now.sheds > (before.sheds ?? 0)) tell("This computer is too slow at the moment: you hear everything for a while.");
@@ -206,33 +207,15 @@ function showBuffer({ ready, missed }) {
   byId("delay").textContent = `about ${Math.round(delay)} ms`;
 }
 
-function showPeople({ people, selected }) {
-  const focused = byId("choices").contains(document.activeElement) ? document.activeElement.dataset.who : null;
-  byId("choices").replaceChildren(...[null, ...people].map((name, n) => person(name, n, name === selected)));
-  if (focused != null) byId("choices").querySelector(`[data-who="${CSS.escape(focused)}"]`)?.focus();
-}
-
-function person(name, n, selected) {
-  const row = document.createElement("div");
-  row.className = "person";
-  const radio = Object.assign(document.createElement("input"), {
-    type: "radio", name: "who", id: `who-${n}`, checked: selected,
-  });
-  radio.dataset.who = name ?? "";
-  radio.addEventListener("change", () => select(name));
-  const label = Object.assign(document.createElement("label"), { htmlFor: radio.id, textContent: name ?? "Everything" });
-  row.append(radio, label);
-  if (name === null) return row;
-  const query = new URLSearchParams(location.search);
-  query.set("name", name);
-  const keep = Object.assign(document.createElement("a"), {
-    className: "button", textContent: "Save", href: `/profile?${query}`, download: `${name}.profile`,
-    ariaLabel: `Save the profile of ${name}`,
-  });
-  const forget = Object.assign(document.createElement("button"), { textContent: "Forget", ariaLabel: `Forget ${name}` });
-  forget.addEventListener("click", () => say({ do: "forget", name }));
-  row.append(keep, forget);
-  return row;
+function judge(verdict) {
+  wanted.select = verdict.name;
+  const text = verdict.ok
+    ? `${verdict.name} is enrolled: ${verdict.speech_seconds.toFixed(1)} s of speech, ${Math.round(verdict.snr_db)} dB above the rest.`
+    : `${verdict.name} is enrolled, but this may not do: ${verdict.warnings.join("; ")}.`;
+  byId("verdict").textContent = text;
+  byId("verdict").classList.toggle("doubtful", !verdict.ok);
+  byId("verdict").hidden = false;
+  tell(`You hear ${verdict.name}.${verdict.ok ? "" : ` The look may not do: ${verdict.warnings.join("; ")}.`}`);
 }
 
 function select(name) {
@@ -248,71 +231,7 @@ function toggle(what) {
   say({ do: what, on });
 }
 
-// ---- looking
-
-function beginLook() {
-  if (looking || byId("look").disabled) return;
-  looking = true;
-  say({ do: "look" });
-  tell("Looking. Hold for two to five seconds.");
-}
-
-function endLook() {
-  if (!looking) return;
-  const seconds = status.looking_s ?? 0;
-  looking = false;
-  byId("look").style.setProperty("--held", 0);
-  byId("look").lastChild.textContent = "hold 2 to 5 s";
-  if (seconds < LEAST_LOOK_S) {
-    tell(`That was ${seconds.toFixed(1)} s: look for two seconds at least.`);
-    return;
-  }
-  tell("Enrolling.");
-  say({ do: "enroll", name: byId("name").value.trim() });
-  byId("name").value = "";
-}
-
-// By the sound that has come, not by the clock: it is what the person is enrolled from.
-function showLook(seconds) {
-  byId("look").style.setProperty("--held", Math.min(seconds / MOST_LOOK_S, 1));
-  byId("look").lastChild.textContent = `${Math.max(0, MOST_LOOK_S - seconds).toFixed(1)} s left`;
-  if (seconds >= MOST_LOOK_S) endLook();
-}
-
-function judge(verdict) {
-  wanted.select = verdict.name;
-  const text = verdict.ok
-    ? `${verdict.name} is enrolled: ${verdict.speech_seconds.toFixed(1)} s of speech, ${Math.round(verdict.snr_db)} dB above the rest.`
-    : `${verdict.name} is enrolled, but this may not do: ${verdict.warnings.join("; ")}.`;
-  byId("verdict").textContent = text;
-  byId("verdict").classList.toggle("doubtful", !verdict.ok);
-  byId("verdict").hidden = false;
-  tell(`You hear ${verdict.name}.${verdict.ok ? "" : ` The look may not do: ${verdict.warnings.join("; ")}.`}`);
-}
-
-function steerLook() {
-  const button = byId("look");
-  button.addEventListener("pointerdown", (event) => {
-    button.setPointerCapture(event.pointerId);
-    beginLook();
-  });
-  for (const end of ["pointerup", "pointercancel"]) button.addEventListener(end, endLook);
-  // Screen readers click without a pointer: once to begin, once to end.
-  button.addEventListener("click", (event) => {
-    if (event.detail === 0 && event.pointerType !== "mouse") looking ? endLook() : beginLook();
-  });
-  button.addEventListener("keydown", (event) => {
-    if (event.key !== "Enter" && event.key !== " ") return;
-    event.preventDefault(); // no click of the key's own
-    if (!event.repeat) beginLook();
-  });
-  button.addEventListener("keyup", (event) => {
-    if (event.key !== "Enter" && event.key !== " ") return;
-    event.preventDefault();
-    endLook();
-  });
-  window.addEventListener("blur", endLook);
-}
+// ---- keys
 
 function steerKeys() {
   const busy = (target) => target.closest("input:not([type=radio], [type=range]), select, button, a, summary, [role=tab]");
@@ -321,7 +240,7 @@ function steerKeys() {
     if (event.target.closest("input:not([type=radio], [type=range]), select")) return;
     if (event.key === " " && !busy(event.target)) {
       event.preventDefault();
-      if (!event.repeat) beginLook();
+      if (!event.repeat) look.begin();
       return;
     }
     if (event.repeat && !"+-".includes(event.key)) return;
@@ -334,7 +253,7 @@ function steerKeys() {
     else if (event.key === "-") step(-1);
   });
   document.addEventListener("keyup", (event) => {
-    if (event.key === " " && !busy(event.target)) endLook();
+    if (event.key === " " && !busy(event.target)) look.end();
   });
 }
 

@@ -1,5 +1,6 @@
 // Spectrograms on a canvas: low tones below, on a scale near to the ear's; -95 to -25 dB, both ears' mean.
 const FRAME = 512, HOP = 256;
+const MOST_WAITING = 128; // columns, while the page is hidden or the computer too slow to draw
 const LOW_HZ = 60, LEAST_DB = -95, RANGE_DB = 70;
 const COLOURS = [[11, 11, 18], [32, 30, 84], [12, 93, 120], [27, 158, 130], [166, 214, 96], [255, 247, 196]];
 
@@ -62,7 +63,8 @@ export class LiveSpectrogram {
     this.canvas = canvas;
     this.context = canvas.getContext("2d");
     this.rows = rowsOf(canvas.height, rate);
-    this.image = this.context.createImageData(1, canvas.height);
+    this.image = this.context.createImageData(MOST_WAITING, canvas.height);
+    this.waiting = 0; // columns of the image that are not yet on the canvas
     this.samples = new Float32Array(FRAME);
     this.fresh = 0;
   }
@@ -75,9 +77,17 @@ export class LiveSpectrogram {
     this.fresh += size;
     if (this.fresh < HOP) return;
     this.fresh -= HOP;
-    column(this.rows, levels(this.samples, 0), this.image, 0);
-    this.context.drawImage(this.canvas, -1, 0);
-    this.context.putImageData(this.image, this.canvas.width - 1, 0);
+    if (this.waiting === MOST_WAITING) return;
+    if (!this.waiting) requestAnimationFrame(() => this.draw());
+    column(this.rows, levels(this.samples, 0), this.image, this.waiting++);
+  }
+
+  // All that came since the last picture at once: a busy computer draws less often, and still hears its user.
+  draw() {
+    const { width, height } = this.canvas;
+    this.context.drawImage(this.canvas, -this.waiting, 0);
+    this.context.putImageData(this.image, width - this.waiting, 0, 0, 0, this.waiting, height);
+    this.waiting = 0;
   }
 }
 

@@ -1,0 +1,128 @@
+"""Scenes that a trained network has taken apart, computed once: what its recognition is trained on.
+
+Separation costs a hundred times what recognition does, and does not change while recognition learns.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.progress import track
+from torch import Tensor
+from torch.utils.data import IterableDataset
+
+from hearable.synthesis.recipes import TseRecipe
+from training.corpus import CachedSounds, load_material
+from training.data import Curriculum, Example, ExtractionScenes, collate, speaker_embedding
+from training.enrollments import Enrollments, sounds_of
+from training.fused import FUSED
+from training.losses import separation_loss
+from training.network import Extractor
+
+BATCH = 8
+SEED = 4
+# Of each frame: loudness of the voices in the bands; inner products, by ear, of voices with voices, with the talkers,
+# and of the talkers with themselves; and which voice is each talker's.
+FIELDS = ("levels", "voices", "talkers", "power", "order")
+
+
+def take_apart(network: Extractor, mixture: Tensor, talkers: Tensor, half: bool) -> list[Tensor]:
+    """What `FIELDS` names, of scenes ``[batch, 2, samples]`` with sources ``[batch, n, 2, samples]``: batch first."""
+    trunk, _ = network.zeros(len(mixture))
+    spectra, _, _ = network.separate(network.analyse(mixture), trunk, FUSED, half)
+    _, order = separation_loss(network.synthesise(spectra, mixture.shape[-1]), talkers)
+    truth = network.analyse(talkers.flatten(0, 1)).unflatten(1, order.shape)
+    with_voices = torch.einsum("tbvecf,tbwecf->btevw", spectra, spectra)
+    with_talkers = torch.einsum("tbvecf,tbnecf->btevn", spectra, truth)
+    power = truth.square().sum((-2, -1)).permute(1, 0, 3, 2)
+    return [network.levels(spectra).transpose(0, 1), with_voices, with_talkers, power, order]
+
+
+@torch.no_grad()
+def separate_scenes(
+    network: Extractor, data: Path, cache: Path, split: str, recipe: TseRecipe, scenes: int, half: bool
+) -> None:
+    """Write ``separations-<split>-<field>.npy`` for each of `FIELDS`, and the index: who speaks, from which recordings.
+
+    Args:
+        network: that separates.
+        data: the data kit.
+        cache: the prepared corpus; the result goes there too.
+        split: whose speakers.
+        recipe: of the scenes.
+        scenes: how many.
+        half: compute in bfloat16.
+    """
+    torch.set_flush_denormal(True)
+    network.eval()
+    sounds, material = load_material(data, cache, split)
+    curriculum = Curriculum(recipe, 0)
+    drawn = ExtractionScenes(sounds, material, curriculum, seed=SEED, targets=1)
+    entries, columns = [], []
+    for first in track(range(0, scenes, BATCH), f"separations, {split}"):
+        numbers = range(first, min(first + BATCH, scenes))
+        examples: list[Example] = [next(drawn.examples(number)) for number in numbers]
+        mixture, _, _, talkers, _ = collate(examples)
+        columns.append([column.numpy() for column in take_apart(network, mixture, talkers, half)])
+        for number in numbers:
+            scene = curriculum.draw(number, np.random.default_rng([SEED, number]), material, sounds)
+            speakers = [source.name for source in scene.sources if source.role != "noise"]
+            entries.append({"speakers": speakers, "sounds": sorted(sounds_of(scene))})
+    for field, column in zip(FIELDS, zip(*columns, strict=True), strict=True):
+        whole = np.concatenate(column)
+        np.save(cache / f"separations-{split}-{field}.npy", whole.astype(np.float16) if field == "levels" else whole)
+    # Written last: its presence says that the rest is whole.
+    temporary = cache / f"separations-{split}.tmp"
+    temporary.write_text(json.dumps(entries))
+    temporary.replace(cache / f"separations-{split}.json")
+
+
+class SeparatedScenes(IterableDataset[tuple[NDArray[np.float32], ...]]):
+    """Endless examples: a scene's `FIELDS`, and the embeddings ``[2, 256]`` of its first two talkers.
+
+    In a share ``predicted`` an embedding is what the enrollment network made of a noisy clip, not the teacher's. The
+    scenes of a split repeat, in another order and with other embeddings each time.
+    """
+
+    def __init__(
+        self,
+        sounds: CachedSounds,
+        cache: Path,
+        split: str,
+        *,
+        predicted: float,
+        seed: int = 5,
+        first: int = 0,
+        rank: int = 0,
+        world: int = 1,
+    ):
+        self.columns = [np.load(cache / f"separations-{split}-{field}.npy", mmap_mode="r") for field in FIELDS]
+        self.entries = json.loads((cache / f"separations-{split}.json").read_text())
+        self.sounds, self.predicted = sounds, predicted
+        self.enrollments = Enrollments(cache, split) if predicted else None
+        self.seed, self.first, self.rank, self.world = seed, first, rank, world
+
+    def __iter__(self) -> Iterator[tuple[NDArray[np.float32], ...]]:
+        index = self.first * self.world + self.rank
+        while True:
+            yield self.example(index)
+            index += self.world
+
+    def example(self, index: int) -> tuple[NDArray[np.float32], ...]:
+        """Example number ``index`` of a run."""
+        count = len(self.entries)
+        scene = int(np.random.default_rng([self.seed, index // count]).permutation(count)[index % count])
+        rng = np.random.default_rng([self.seed, index])
+        entry = self.entries[scene]
+        played = frozenset(entry["sounds"])
+        embeddings = [
+            speaker_embedding(speaker, played, self.sounds, rng, self.enrollments, self.predicted)
+            for speaker in entry["speakers"][:2]
+        ]
+        levels, *rest = (np.array(column[scene]) for column in self.columns)
+        return levels.astype(np.float32), *rest, np.stack(embeddings)
