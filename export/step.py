@@ -8,6 +8,7 @@ that runtimes join with the product before it is left to them: ``MatMul`` and ``
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +18,24 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 from torch import Tensor, nn
 
-from training.network import CHUNK, FILTER, FLOOR, LOOKAHEAD, LOUDNESS, Block, Extractor, Gains, Recurrence, VoiceLayer
+from training.network import (
+    CHUNK,
+    CUES,
+    FEATURES,
+    FLOOR,
+    GAINS,
+    HEAD,
+    LOADING,
+    LOOKAHEAD,
+    LOUDNESS,
+    MEMORY_FRAMES,
+    STEERING,
+    Block,
+    Extractor,
+    Gains,
+    Recurrence,
+    VoiceLayer,
+)
 
 OPSET = 17
 IR_VERSION = 8  # of the same age
@@ -122,50 +140,86 @@ class _Step:
         g("Concat", g("Add", "begin", "state.overlap"), "middle", name="output", axis=1)
 
     def separate(self, spectrum: str) -> str:
-        """``[voice, out ear and re/im, bin]``."""
+        """``[voice, ear and re/im, bin]``."""
         g, c = self.graph, self.config
-        # For a sum over in ear and re/im of filter times this, out of which come first the real, then the imaginary
-        # parts: rows (re0, -im0, re1, -im1), then (im0, re0, im1, re1).
-        signs = np.array([1, -1, 1, -1, 1, 1, 1, 1.0])[:, None]
-        rows = g("Gather", g.reshape(spectrum, 4, -1), np.array([0, 1, 2, 3, 1, 0, 3, 2]), axis=0)
-        turned = g.reshape(g("Mul", rows, signs), 2, 2, 2, -1)  # [out re/im, in ear, in re/im, bin]
-        x = self.encode(self.features(g.reshape(spectrum, 2, 2, -1), turned))
+        ears = g.reshape(spectrum, 4, -1)  # left re, im, right re, im
+        # Products with the spectrum's conjugate are sums over re/im of one factor times this: for the real part
+        # (re, im), for the imaginary one (im, -re).
+        signs = np.array([1, 1, 1, 1, 1, -1, 1, -1.0])[:, None]
+        turned = g.reshape(g("Mul", g("Gather", ears, np.array([0, 1, 2, 3, 1, 0, 3, 2]), axis=0), signs), 2, 4, -1)
+        features, cues = self.features(ears, turned)
+        x = self.encode(features)
         for i, block in enumerate(self.network.blocks):
-            x = self.block(x, block, f"separate{i}")
+            x = self.block(x, block, f"separate{i + 1}")
         weight = np.concatenate([transposed(voice) for voice in self.network.voices], 1)
         bias = np.concatenate([array(voice.bias) for voice in self.network.voices])
         parts = g.reshape(g.linear(x, weight, bias), c.band_count, c.voices, c.channels)
-        filters = self.decode(g("Transpose", parts, perm=[1, 0, 2]))
-        products = g("Mul", filters, g.reshape(turned, 1, 2, 4, -1))
-        return g.reshape(g("ReduceSum", products, np.array([2]), keepdims=0), c.voices, 4, -1)
+        head = self.decode(g("Transpose", parts, perm=[1, 0, 2]))
+        gain, steering, beam, weights, offset = g.split(head, [GAINS, STEERING, 1, CUES, 1], 1)
+        fit = g("ReduceSum", g("Mul", weights, cues), np.array([1]), keepdims=1)
+        gate = g("Sigmoid", g("Add", fit, offset))
+        gains = g.reshape(g("Mul", gain, gate), c.voices, 2, 1, -1)
+        masked = g("Mul", gains, g.reshape(ears, 1, 2, 2, -1))
+        return g.reshape(g("Add", masked, self.capon(turned, steering, beam)), c.voices, 4, -1)
 
-    def features(self, spectrum: str, turned: str) -> str:
-        """``[8, bin]``: of each ear, compressed magnitude and spectrum, and a part of the normalised cross-spectrum."""
-        g = self.graph
-        power = g("Add", g("ReduceSum", g("Mul", spectrum, spectrum), np.array([1]), keepdims=1), FLOOR)
-        exponents = np.array([LOUDNESS, LOUDNESS - 0.5, -0.5])[:, None]
-        powers = g("Exp", g("Mul", g("Log", power), exponents))  # one logarithm for three powers
-        magnitude, whitening, inverse = g.split(powers, [1, 1, 1], 1)  # [ear, 1, bin] each
-        # The left ear's (re, -im), (im, re) by the right ear's (re, -im): the cross-spectrum's real and imaginary part.
-        left, right = g.split(g("Mul", turned, inverse), [1, 1], 1)
-        conjugate = g.split(right, [1, 1], 0)[0]
-        cross = g("ReduceSum", g("Mul", left, conjugate), np.array([2]), keepdims=0)  # [re/im, 1, bin]
-        return g.reshape(g("Concat", magnitude, g("Mul", spectrum, whitening), cross, axis=1), 8, -1)
+    def features(self, ears: str, turned: str) -> tuple[str, str]:
+        """``[8, bin]``, of which the last four are the cues ``[4, bin]``."""
+        g, keep = self.graph, math.exp(-1 / MEMORY_FRAMES)
+        power = g("ReduceSum", g.reshape(g("Mul", ears, ears), 2, 2, -1), np.array([1]), keepdims=0)
+        left = g.split(turned, [2, 2], 1)[0]
+        right = g.split(ears, [2, 2], 0)[1]
+        cross = g("ReduceSum", g("Mul", left, right), np.array([1]), keepdims=0)
+        now = g("Concat", power, cross, axis=0)
+        smooth = "state.separate0.out"
+        g("Add", g("Mul", now, 1 - keep), g("Mul", "state.separate0", keep), name=smooth)
+        # Coherence and level difference of both covariances at once.
+        both = g.reshape(g("Concat", now, smooth, axis=0), 2, 4, -1)
+        powers, crosses = g.split(both, [2, 2], 1)
+        lefts, rights = g.split(g("Add", powers, FLOOR), [1, 1], 1)
+        coherence = g.reshape(g("Div", crosses, g("Sqrt", g("Mul", lefts, rights))), 4, -1)
+        phase, coherence = g.split(coherence, [2, 2], 0)
+        level = g.reshape(g("Div", g("Sub", lefts, rights), g("Add", lefts, rights)), 2, -1)
+        magnitude = g("Pow", g("Add", power, FLOOR), LOUDNESS)
+        loudness = g("ReduceSum", magnitude, np.array([0]), keepdims=1)
+        pool, spread = array(self.network.pool), array(self.network.spread)
+        peak = g("Sub", g("Div", loudness, g("MatMul", g("MatMul", loudness, pool), spread)), 1.0)
+        cues = g("Concat", coherence, g.split(level, [1, 1], 0)[1], peak, axis=0)
+        return g("Concat", magnitude, phase, cues, axis=0), cues
+
+    def capon(self, turned: str, steering: str, beam: str) -> str:
+        """``[voice, ear, re/im, bin]``: see `training.network.capon`, times the gain of the beam."""
+        g, voices = self.graph, self.config.voices
+        matrix, floor = capon_rows()
+        rows = g("Add", g("MatMul", matrix, "state.separate0.out"), floor)
+        inverse, one, other, powers = g.split(rows, [16, 3, 3, 2], 0)
+        determinant = g("ReduceSum", g("Mul", one, other), np.array([0]), keepdims=1)
+        products = g("Mul", g.reshape(inverse, 1, 4, 4, -1), g.reshape(steering, voices, 1, 4, -1))
+        weights = g("ReduceSum", products, np.array([2]), keepdims=0)
+        towards = g("Max", g("ReduceSum", g("Mul", weights, steering), np.array([1]), keepdims=1), 1e-20)
+        found = g("ReduceSum", g("Mul", g.reshape(weights, voices, 1, 4, -1), turned), np.array([2]), keepdims=0)
+        # The beam is weighed before it is multiplied with each ear's response: by its gain, and by what is left of it.
+        found = g("Div", found, towards)  # [voice, re/im, bin]
+        response = g.reshape(steering, voices, 2, 2, -1)
+        strength = g("ReduceSum", g("Mul", response, response), np.array([2]), keepdims=0)
+        shares = g("Div", g("Mul", strength, g("Div", determinant, powers)), towards)
+        shares = g.reshape(g("Mul", g("Min", shares, 1.0), beam), voices, 2, 1, -1)
+        signs = np.array([1, -1, 1, 1.0])[:, None]
+        factors = g("Mul", g("Gather", found, np.array([0, 1, 1, 0]), axis=1), signs)  # (re, -im), (im, re)
+        products = g("Mul", g.reshape(steering, voices, 2, 1, 2, -1), g.reshape(factors, voices, 1, 2, 2, -1))
+        return g("Mul", g("ReduceSum", products, np.array([3]), keepdims=0), shares)
 
     def encode(self, features: str) -> str:
         """``[8, bin]`` to ``[band, channel]``."""
         g, c, encoder = self.graph, self.config, self.network.encoder
         groups = g.split(g("Transpose", features, perm=[1, 0]), [n * w for n, w in c.bands], 0)
-        order = [0, 2, 4, 6, 1, 3, 5, 7]  # ear by ear, where the network has feature by feature
         bands = []
         for (count, width), group, weight in zip(c.bands, groups, encoder.weights, strict=True):
-            weights = array(weight).reshape(count, width, 8, -1)[:, :, order].reshape(count, width * 8, -1)
-            bands.append(g("MatMul", g.reshape(group, count, 1, width * 8), weights))
+            bands.append(g("MatMul", g.reshape(group, count, 1, width * FEATURES), array(weight)))
         biases = np.concatenate([array(bias) for bias in encoder.biases])
         return g.reshape(g("Add", g("Concat", *bands, axis=0), biases), c.band_count, c.channels)
 
     def decode(self, parts: str) -> str:
-        """``[voice, band, channel]`` to filters ``[voice and out ear, 1, in ear and re/im, bin]``."""
+        """``[voice, band, channel]`` to ``[voice, 12, bin]``."""
         g, c, decoder = self.graph, self.config, self.network.decoder
         scale, shift = gains(self.network.gains)
         ones = np.ones(c.channels)
@@ -176,10 +230,9 @@ class _Step:
             weight, bias = array(w) * scale[:, None], array(b) + (shift @ array(w))[:, None]
             # The norm's output sums to zero. Plus one, it sums to the number of channels, which brings in the bias.
             weight = weight + (bias - weight.sum(1, keepdims=True)) / c.channels
-            filters = g("MatMul", group, weight)  # a batch of voices: one row at a time needs no rearranged weights
-            bands.append(g.reshape(filters, c.voices, count * width, FILTER))
-        bins = g("Transpose", g("Concat", *bands, axis=1), perm=[0, 2, 1])
-        return g.reshape(bins, 2 * c.voices, 1, 4, -1)
+            head = g("MatMul", group, weight)  # a batch of voices: one row at a time needs no rearranged weights
+            bands.append(g.reshape(head, c.voices, count * width, HEAD))
+        return g("Transpose", g("Concat", *bands, axis=1), perm=[0, 2, 1])
 
     def recognise(self, voices: str) -> str:
         """Shares of the voices in the output ``[1, voice]``."""
@@ -231,6 +284,22 @@ class _Step:
         change = g("Mul", g("Sigmoid", update), g("Sub", candidate, state))
         hidden = g("Add", state, change, name=f"{state}.out")
         return g.linear(g("Mul", hidden, g.silu(gate)), transposed(time.outward), x)
+
+
+def capon_rows() -> tuple[Array, Array]:
+    """What the beam takes from a covariance (left and right power, real and imaginary cross-spectrum), all at once.
+
+    Returns:
+        Matrix ``[24, 4]`` and floor ``[24, 1]``. First the inverse covariance but for its determinant, as a real matrix
+        ``[4, 4]`` over re/im of both ears, loaded; then two times three rows whose products sum to the determinant;
+        then the powers.
+    """
+    unit = np.eye(4)
+    level = LOADING / 2 * (unit[0] + unit[1])
+    left, right, re, im, zero = unit[0] + level, unit[1] + level, unit[2], unit[3], 0 * level
+    inverse = [right, zero, -re, im, zero, right, -im, -re, -re, -im, left, zero, im, -re, zero, left]
+    matrix = np.stack([*inverse, left, re, im, right, -re, -im, unit[0], unit[1]])
+    return matrix, FLOOR * matrix.sum(1, keepdims=True)
 
 
 def halves(g: GraphBuilder, x: str, linear: nn.Linear) -> tuple[str, str]:
