@@ -16,7 +16,7 @@ from training.network import Extractor, ExtractorConfig  # noqa: E402
 
 SMALL = ExtractorConfig(channels=16, blocks=2, mixing_groups=4)
 OTHER = ExtractorConfig(
-    channels=12, blocks=1, mixing_groups=3, bands=((8, 4), (8, 8), (10, 16)), voices=2, voice_layers=1, key=8
+    channels=24, blocks=1, mixing_groups=3, bands=((8, 4), (8, 8), (10, 16)), voices=2, voice_layers=1, key=8
 )
 
 
