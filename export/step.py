@@ -238,8 +238,7 @@ class _Step:
         """Shares of the voices in the output ``[1, voice]``."""
         g, c, voice = self.graph, self.config, self.network.voice
         energy = g("ReduceSum", g("Mul", voices, voices), np.array([1]), keepdims=0)
-        # Gemm: its third input marks a floor, which 8 bits would swallow (export/quantise.py).
-        levels = g("Pow", g("Gemm", energy, array(self.network.pool), FLOOR), LOUDNESS)
+        levels = g("Pow", g("Add", g("MatMul", energy, array(self.network.pool)), FLOOR), LOUDNESS)
         x = g.linear(levels, transposed(voice.inward), array(voice.inward.bias))
         for i, layer in enumerate(voice.layers):
             x = self.voice_layer(x, layer, f"recognise{i}")
