@@ -258,7 +258,8 @@ class _Step:
         g, c = self.graph, self.config
         x = self.recurrence(x, block.time, block.gains[0], name)
         normed = self.norm(x, block.gains[1])
-        value, gate = halves(g, normed, block.band_in)
+        both = g.linear(normed, transposed(block.band_in), array(block.band_in.bias))
+        value, gate = g.split(both, [c.channels] * 2, 1)
         mixing = array(block.mixing).transpose(0, 2, 1)
         packed = g.reshape(g("Transpose", value, perm=[1, 0]), len(mixing), -1, c.band_count)
         mixed = g("Transpose", g.reshape(g("MatMul", packed, mixing), c.channels, c.band_count), perm=[1, 0])
@@ -268,7 +269,8 @@ class _Step:
         """``[voice, channel]``: see `training.network.VoiceLayer`."""
         g = self.graph
         x = self.recurrence(x, layer.time, layer.gains[0], name)
-        value, gate = halves(g, self.norm(x, layer.gains[1]), layer.inward)
+        both = g.linear(self.norm(x, layer.gains[1]), transposed(layer.inward), array(layer.inward.bias))
+        value, gate = g.split(both, [self.config.voice_channels] * 2, 1)
         return g.linear(g("Mul", value, g.silu(gate)), transposed(layer.outward), x)
 
     def recurrence(self, x: str, time: Recurrence, following: Gains, name: str) -> str:
@@ -299,13 +301,6 @@ def capon_rows() -> tuple[Array, Array]:
     inverse = [right, zero, -re, im, zero, right, -im, -re, -re, -im, left, zero, im, -re, zero, left]
     matrix = np.stack([*inverse, left, re, im, right, -re, -im, unit[0], unit[1]])
     return matrix, FLOOR * matrix.sum(1, keepdims=True)
-
-
-def halves(g: GraphBuilder, x: str, linear: nn.Linear) -> tuple[str, str]:
-    """The two halves of a linear map's outputs, each a product of its own."""
-    weights, biases = np.split(transposed(linear), 2, 1), np.split(array(linear.bias), 2)
-    value, gate = (g.linear(x, weight, bias) for weight, bias in zip(weights, biases, strict=True))
-    return value, gate
 
 
 def array(tensor: Tensor) -> Array:
