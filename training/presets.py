@@ -109,7 +109,7 @@ class SeldPreset:
     muon: bool = False
     learning_rate: float = 1e-3
     warmup: int = 50
-    steps: int = 2000
+    steps: int = 1500
     decay_share: float = 0.5
     ema: float = 0.99
     half: bool = False  # faster where the CPU multiplies in bfloat16
