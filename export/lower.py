@@ -107,6 +107,7 @@ PANEL = 4  # HB_PANEL of hb_nn.h: columns of a constant matrix that are stored t
 
 UNARY = {"Sigmoid": "hb_sigmoid({0})", "Sqrt": "HB_SQRT({0})", "Neg": "-{0}", "Exp": "hb_exp({0})"}
 UNARY |= {"Reciprocal": "1.0f / {0}", "Relu": "hb_max({0}, 0.0f)", "Identity": "{0}"}
+UNARY |= {"Log": "0.693147181f * hb_log2({0})"}
 BINARY = {"Add": "{0} + {1}", "Sub": "{0} - {1}", "Mul": "{0} * {1}", "Div": "{0} / {1}"}
 BINARY |= {"Max": "hb_max({0}, {1})", "Min": "hb_min({0}, {1})"}
 
@@ -277,8 +278,14 @@ class Lowering:
             self._moved(node, lambda a: np.moveaxis(a, axis, 0)[int(index)])
             return
         steps = np.diff(index)
-        if index.ndim != 1 or (len(steps) and (steps != steps[0]).any()) or (len(steps) and steps[0] < 1):
-            raise UnsupportedGraph(f"Gather: expected one index or evenly rising ones, found {index}")
+        if index.ndim != 1:
+            raise UnsupportedGraph(f"Gather: expected one index or a list of them, found {index}")
+        if len(steps) and ((steps != steps[0]).any() or steps[0] < 1):
+            x = self._view(self.values[node.input[0]])
+            along = np.moveaxis(x.array, axis, 0) if isinstance(x, View) else np.moveaxis(x, axis, 0)
+            entries = [np.moveaxis(along[i : i + 1], 0, axis) for i in index]
+            self._join(node.output[0], [View(x.buffer, e) if isinstance(x, View) else e for e in entries], axis)
+            return
         window = slice(int(index[0]), int(index[-1]) + 1, int(steps[0]) if len(steps) else 1)
         self._moved(node, lambda a: np.moveaxis(np.moveaxis(a, axis, 0)[window], 0, axis))
 
@@ -293,7 +300,9 @@ class Lowering:
         self._moved(node, lambda a: np.broadcast_to(a, [int(r * n) for r, n in zip(repeats, shape, strict=True)]))
 
     def _concat(self, node: onnx.NodeProto) -> None:
-        axis, parts = attribute(node, "axis"), [self.values[name] for name in node.input]
+        self._join(node.output[0], [self.values[name] for name in node.input], attribute(node, "axis"))
+
+    def _join(self, name: str, parts: Sequence[Value], axis: int) -> None:
         shape = list(parts[0].shape)
         shape[axis] = sum(p.shape[axis] for p in parts)
         whole, start = self._new(shape), 0
@@ -302,7 +311,7 @@ class Lowering:
             window = np.moveaxis(np.moveaxis(whole.array, axis, 0)[start:end], 0, axis)
             self.steps.append(Compute(View(whole.buffer, window), part))
             start = end
-        self.values[node.output[0]] = whole
+        self.values[name] = whole
 
     def _reduce(self, node: onnx.NodeProto, value: Value, after: str) -> None:
         axes = self._constant(node, 1)
@@ -396,6 +405,9 @@ class Lowering:
         k, n = weights.shape[-2:]
         batch, rows = target.shape[:-2], target.shape[-2]
         matrices = int(np.prod(weights.shape[:-2], dtype=int))
+        if rows == 1 and len(batch) == weights.ndim - 1 > 1:  # one product each of a batch with the same matrices
+            x, target = (View(v.buffer, np.swapaxes(v.array, 0, -2)[0]) for v in (x, target))
+            batch, rows = target.shape[:-2], target.shape[-2]
         if matrices == 1:  # all rows at once, where they lie evenly
             try:
                 flat = View(x.buffer, np.reshape(x.array, (-1, k), copy=False))

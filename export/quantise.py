@@ -20,19 +20,27 @@ EVERY = 25  # chunks: neighbouring ones are alike
 
 
 def quantised_nodes(model: onnx.ModelProto) -> list[str]:
-    """The products with a constant matrix, but for those with a DFT."""
+    """The products with a constant matrix, but for those with a DFT and those that gather bins in bands."""
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     names = []
     for node in model.graph.node:
         if node.op_type not in ("MatMul", "Gemm") or node.input[1] not in constants:
             continue
-        if len(node.input) > 2 and len(constants[node.input[2]].dims) != 1:
-            continue  # one number added to every output: a floor under levels, which 8 bits would swallow
         matrix = numpy_helper.to_array(constants[node.input[1]])
         # onnxruntime has no 8-bit product with a stack of matrices, one a band.
-        if matrix.ndim == 2 and analysis_window(matrix) is None and synthesis_window(matrix) is None:
+        if matrix.ndim == 2 and not (is_pool(matrix) or is_pool(matrix.T) or is_transform(matrix)):
             names.append(node.name)
     return names
+
+
+def is_pool(matrix: np.ndarray) -> bool:
+    """Each input goes to one output: powers of bins to bands, whose range 8 bits would not hold."""
+    return bool((np.count_nonzero(matrix, 1) == 1).all())
+
+
+def is_transform(matrix: np.ndarray) -> bool:
+    """A windowed DFT or its inverse."""
+    return analysis_window(matrix) is not None or synthesis_window(matrix) is not None
 
 
 def dynamic(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -10,12 +10,12 @@ import onnxslim
 import torch
 from torch import Tensor, nn
 
+from export.step import OPSET, states, step_model
 from hearable.spec import ModelSpec, StateSpec
 from training.complexity import count_macs
 from training.enroller import Enroller
-from training.network import CHUNK, LOOKAHEAD
+from training.network import CHUNK, LOOKAHEAD, Extractor
 
-OPSET = 17
 SAMPLE_RATE = 16000
 
 
@@ -41,15 +41,15 @@ class _Condition(nn.Module):
         return self.conditioner(embedding[None])[0]  # type: ignore[no-any-return]
 
 
-def _write(
+def _trace(
     module: nn.Module,
     inputs: tuple[Tensor, ...],
     input_names: list[str],
     output_names: list[str],
-    spec: ModelSpec,
     path: Path,
     dynamic: dict[str, dict[int, str]] | None = None,
-) -> None:
+) -> onnx.ModelProto:
+    """The graph of a network's operators, by way of a file beside ``path``."""
     temporary = path.with_suffix(".tmp")
     with warnings.catch_warnings(), torch.no_grad():
         # The tracer warns about every Python number that it makes a constant; here all of them are.
@@ -66,7 +66,13 @@ def _write(
         )
     # Folds the arithmetic on shapes that tracing leaves, so that every shape is a number.
     model = onnxslim.slim(onnx.load(temporary))
+    temporary.unlink()
     onnx.checker.check_model(model)
+    return model
+
+
+def _write(model: onnx.ModelProto, spec: ModelSpec, path: Path) -> None:
+    temporary = path.with_suffix(".tmp")
     onnx.helper.set_model_props(model, spec.to_metadata())
     onnx.save(model, temporary)
     temporary.replace(path)
@@ -76,7 +82,8 @@ def export_extractor(network: nn.Module, name: str, space: str, folder: Path) ->
     """Write ``<name>.onnx`` and ``<name>.conditioner.onnx``.
 
     Args:
-        network: with ``step``, ``initial_state`` and ``conditioner``, as `training.network.Extractor`.
+        network: an `Extractor`, of which `export.step` writes the graph, or one that is traced, with ``step``,
+            ``initial_state`` and ``conditioner`` as that has.
         name: of the model.
         space: the embedding space that its conditioner reads.
         folder: where to.
@@ -87,6 +94,7 @@ def export_extractor(network: nn.Module, name: str, space: str, folder: Path) ->
     network.eval().requires_grad_(False)
     state = network.initial_state(1)  # type: ignore[operator]
     names = list(state)
+    shapes = states(network) if isinstance(network, Extractor) else {n: tuple(s.shape) for n, s in state.items()}
     embedding = torch.nn.functional.normalize(torch.rand(256), dim=0)
     condition = _Condition(network.conditioner)  # type: ignore[arg-type]
     with torch.no_grad():
@@ -100,22 +108,20 @@ def export_extractor(network: nn.Module, name: str, space: str, folder: Path) ->
         channels=2,
         chunk_samples=CHUNK,
         lookahead_samples=LOOKAHEAD,
-        states=tuple(StateSpec(n, tuple(s.shape)) for n, s in state.items()),
+        states=tuple(StateSpec(n, shape) for n, shape in shapes.items()),
         parameters=sum(p.numel() for p in network.parameters()),
         macs_per_chunk=count_macs(network.step, chunk[None], conditioning[None], state),  # type: ignore[arg-type]
     )
     path, conditioner = folder / f"{name}.onnx", folder / f"{name}.conditioner.onnx"
-    _write(
-        _Step(network, names),
-        (chunk, conditioning, *state.values()),
-        ["chunk", "conditioning", *(f"state.{n}" for n in names)],
-        ["output", *(f"state.{n}.out" for n in names)],
-        extractor,
-        path,
-    )
-    _write(
-        condition, (embedding,), ["embedding"], ["conditioning"], ModelSpec(kind="conditioner", **common), conditioner
-    )
+    if isinstance(network, Extractor):
+        step = step_model(network)
+    else:
+        inputs = ["chunk", "conditioning", *(f"state.{n}" for n in names)]
+        outputs = ["output", *(f"state.{n}.out" for n in names)]
+        step = _trace(_Step(network, names), (chunk, conditioning, *state.values()), inputs, outputs, path)
+    _write(step, extractor, path)
+    once = _trace(condition, (embedding,), ["embedding"], ["conditioning"], conditioner)
+    _write(once, ModelSpec(kind="conditioner", **common), conditioner)
     return path, conditioner
 
 
@@ -126,5 +132,6 @@ def export_enroller(network: Enroller, name: str, space: str, folder: Path) -> P
     )
     path = folder / f"{name}.onnx"
     clip = torch.randn(2, 4 * SAMPLE_RATE) * 0.05
-    _write(network, (clip,), ["clip"], ["embedding", "frontal"], spec, path, {"clip": {1: "samples"}})
+    model = _trace(network, (clip,), ["clip"], ["embedding", "frontal"], path, {"clip": {1: "samples"}})
+    _write(model, spec, path)
     return path

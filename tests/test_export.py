@@ -15,6 +15,9 @@ from hearable.session import open_pair  # noqa: E402
 from training.network import Extractor, ExtractorConfig  # noqa: E402
 
 SMALL = ExtractorConfig(channels=16, blocks=2, mixing_groups=4)
+OTHER = ExtractorConfig(
+    channels=24, blocks=1, mixing_groups=3, bands=((8, 4), (8, 8), (10, 16)), voices=2, voice_layers=1, key=8
+)
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +31,15 @@ def exported(tmp_path_factory):
 def test_graph_equals_network(exported):
     network, path = exported
     assert all(difference <= 1e-4 for difference in verify_extractor(network, path, chunks=60).values())
+
+
+def test_graph_equals_network_of_another_shape(tmp_path):
+    torch.manual_seed(0)
+    network = Extractor(OTHER)
+    for parameter in network.parameters():  # untrained biases and norms are zeros and ones: they would hide mistakes
+        parameter.data += 0.05 * torch.randn_like(parameter)
+    path, _ = export_extractor(network, "other", "space-1", tmp_path)
+    assert all(difference <= 1e-6 for difference in verify_extractor(network, path, chunks=60).values())
 
 
 def test_another_network_is_noticed(exported):

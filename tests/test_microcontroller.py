@@ -11,7 +11,7 @@ from benchmarks.microcontroller import BOARDS, prepare, run  # noqa: E402
 from export.to_onnx import export_extractor  # noqa: E402
 from training.network import Extractor, ExtractorConfig  # noqa: E402
 
-SMALL = ExtractorConfig(channels=12, blocks=2, conditioned_from=1, mixing_groups=2, voices=2, voice_channels=20)
+SMALL = ExtractorConfig(channels=12, blocks=2, mixing_groups=2, voices=2, voice_channels=20)
 MISSING = [tool for tool in ("arm-none-eabi-gcc", "qemu-system-arm", "make") if not shutil.which(tool)]
 PACKAGES = "gcc-arm-none-eabi, libnewlib-arm-none-eabi, qemu-system-arm, make"
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)} (Debian: {PACKAGES})")

@@ -261,7 +261,9 @@ def test_recognition_is_trained_alone_and_then_kept(kit, tmp_path, monkeypatch):
     monkeypatch.setattr(corpus, "SPEEDS", {"train": (1.0,), "val": (1.0,)})
     predict(LevelEnroller(), kit, kit / "cache", "train", RECIPE, 20)
     predict(LevelEnroller(), kit, kit / "cache", "val", RECIPE, 20)
-    preset = RecognitionPreset(network=NETWORK, recipe=RECIPE, warmup=1, batch=2, steps=3, validation_scenes=4)
+    preset = RecognitionPreset(
+        network=NETWORK, recipe=RECIPE, speeds=(1.0,), warmup=1, batch=2, steps=3, validation_scenes=4
+    )
     start = tmp_path / "start.safetensors"
     network = build(PRESET, kit / "cache").network
     save_weights(network, start)

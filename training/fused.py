@@ -5,8 +5,8 @@ The recurrence is ``h[t] = f[t] h[t-1] + (1 - f[t]) c[t]``. Its gate depends on 
 once and only this scan is sequential.
 
 The fused functions compute in float32 and keep activations in the dtype of their input, so that the matrix products
-between them may run in bfloat16. They are used where gradients are wanted; the references serve one step at a time, the
-export, and other devices than the CPU.
+between them may run in bfloat16. They are used where gradients are wanted; the references serve one step at a time and
+other devices than the CPU.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def gated_scan_reference(projected: Tensor, initial: Tensor) -> tuple[Tensor, Te
     """See `gated_scan`."""
     candidate, forget, gate = projected.chunk(3, -1)
     forget = torch.sigmoid(forget)
-    if len(projected) == 1:  # a streaming step: no time axis to take apart, which keeps the exported graph small
+    if len(projected) == 1:  # a streaming step: no time axis to take apart
         hidden = candidate + forget * (initial - candidate)
         return hidden * F.silu(gate), hidden[0]
     state, states = initial, []
@@ -78,7 +78,7 @@ def gated_scan(projected: Tensor, initial: Tensor) -> tuple[Tensor, Tensor]:
 def norm_film_reference(x: Tensor, scale: Tensor, shift: Tensor, half: bool = False) -> Tensor:
     """See `norm_film`."""
     channels = [int(x.shape[-1])]  # a number, not a traced shape
-    if len(scale) == 1:  # one operator in the exported graph
+    if len(scale) == 1:
         y = F.layer_norm(x, channels, scale[0], shift[0])
     else:
         y = F.layer_norm(x, channels) * scale[:, None] + shift[:, None]

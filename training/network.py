@@ -482,7 +482,9 @@ def capon(spectrum: Tensor, covariance: Tensor, steering: Tensor) -> Tensor:
     Returns:
         ``[time, scenes, voice, ear, re/im, bin]``.
     """
-    left_power, right_power, cross_re, cross_im = (v + FLOOR for v in covariance[:, :, None].unbind(3))
+    left_power, right_power, cross_re, cross_im = covariance[:, :, None].unbind(3)
+    # On the powers alone: the matrix must stay positive definite where next to nothing is heard.
+    left_power, right_power = left_power + FLOOR, right_power + FLOOR
     level = LOADING / 2 * (left_power + right_power)
     left, right = left_power + level, right_power + level
     a_re, a_im, b_re, b_im = steering.unbind(3)

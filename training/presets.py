@@ -70,6 +70,7 @@ class RecognitionPreset:
 
     network: ExtractorConfig = field(default_factory=ExtractorConfig)
     recipe: TseRecipe = field(default_factory=lambda: TseRecipe(samples=320 * 128, enrollment_samples=16000))
+    speeds: tuple[float, ...] = (1.0, 0.9, 1.1)
     batch: int = 32
     predicted: float = 0.5  # share of embeddings from the enrollment network; all of validation's are
     heard: float = 0.1  # weight of a dB of what is heard beside the classification

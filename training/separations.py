@@ -61,21 +61,28 @@ def separate_scenes(
     torch.set_flush_denormal(True)
     network.eval()
     sounds, material = load_material(data, cache, split)
+    (cache / f"separations-{split}.json").unlink(missing_ok=True)  # until the rest is whole again
     curriculum = Curriculum(recipe, 0)
     drawn = ExtractionScenes(sounds, material, curriculum, seed=SEED, targets=1)
-    entries, columns = [], []
+    entries: list[dict[str, list[str]]] = []
+    files: list[NDArray[np.generic]] = []
     for first in track(range(0, scenes, BATCH), f"separations, {split}"):
         numbers = range(first, min(first + BATCH, scenes))
         examples: list[Example] = [next(drawn.examples(number)) for number in numbers]
         mixture, _, _, talkers, _ = collate(examples)
-        columns.append([column.numpy() for column in take_apart(network, mixture, talkers, half)])
+        columns = [column.numpy() for column in take_apart(network, mixture, talkers, half)]
+        for i, (field, column) in enumerate(zip(FIELDS, columns, strict=True)):
+            if first == 0:
+                dtype = np.float16 if field == "levels" else column.dtype
+                path = cache / f"separations-{split}-{field}.npy"
+                files.append(np.lib.format.open_memmap(path, "w+", dtype, (scenes, *column.shape[1:])))
+            files[i][first : first + len(column)] = column
         for number in numbers:
             scene = curriculum.draw(number, np.random.default_rng([SEED, number]), material, sounds)
             speakers = [source.name for source in scene.sources if source.role != "noise"]
             entries.append({"speakers": speakers, "sounds": sorted(sounds_of(scene))})
-    for field, column in zip(FIELDS, zip(*columns, strict=True), strict=True):
-        whole = np.concatenate(column)
-        np.save(cache / f"separations-{split}-{field}.npy", whole.astype(np.float16) if field == "levels" else whole)
+    for file in files:
+        file.flush()  # type: ignore[attr-defined]
     # Written last: its presence says that the rest is whole.
     temporary = cache / f"separations-{split}.tmp"
     temporary.write_text(json.dumps(entries))

@@ -20,6 +20,7 @@ from hearable.live.processor import LiveProcessor, Meters
 from hearable.live.recent import LOOK_S
 from hearable.live.recorder import Recorder
 from hearable.live.replay import Replay
+from hearable.live.watch import SoundWatch
 from hearable.profiles import SpeakerProfile
 from hearable.session import Graph, open_graph
 
@@ -77,6 +78,7 @@ class Control:
         self._enroller: Graph | None = None
         self._enrolling = threading.Lock()
         self._recorder: Recorder | None = None
+        self._watch = SoundWatch()
         self._replay = None if settings.replay is None else Replay(settings.replay)
         self.engine = Engine(self.processor, settings.input, settings.output, self._replay, self._tell, self._tap)
         self._commands: dict[str, Callable[..., None]] = {
@@ -147,7 +149,9 @@ class Control:
         )
 
     def poll(self) -> None:
-        """To be called some times a second: ends a look of 5 s, and a recording that cannot be written."""
+        """To be called some times a second: ends a look of 5 s and a recording that cannot be written, tells news."""
+        for text in self._watch.news(self.processor.meters()):
+            self._tell(text)
         looking_s = self.processor.recent.looking_s
         if looking_s is not None and looking_s >= LOOK_S[1]:
             self.do("look", False)

@@ -16,6 +16,7 @@ from hearable.enrollment import enroll
 from hearable.errors import HearableError
 from hearable.live.overload import Overload
 from hearable.live.processor import LiveProcessor
+from hearable.live.watch import SoundWatch
 from hearable.live.web.hearing import MOST_PEOPLE, Hearing
 from hearable.live.web.messages import Command, WrongMessage, read_chunk, read_command, write_chunk
 from hearable.live.web.seats import NoSeat
@@ -112,8 +113,11 @@ class Session:
         self._processor.shedding = self._overload.resting
 
     async def _report(self) -> None:
+        watch = SoundWatch()
         while True:
             await self._send(status=self._status())
+            for text in watch.news(self._processor.meters()):
+                await self._send(problem=text)
             await asyncio.sleep(REPORT_S)
 
     def _status(self) -> dict[str, Any]:

@@ -192,7 +192,6 @@ function show(now) {
     showPeople(now, select, (name) => say({ do: "forget", name }));
   }
   if (now.selected && !now.people.includes(now.selected)) select(null); // forgotten in another tab
-  if (now.fault && now.fault !== before.fault) tell(now.fault);
   if (now.sheds > (before.sheds ?? 0)) tell("This computer is too slow at the moment: you hear everything for a while.");
   if (before.shedding && !now.shedding) tell("Fast enough again.");
 }
