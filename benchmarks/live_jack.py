@@ -8,9 +8,9 @@ after it, with bypass pressed, impulses. Exits with 1 beyond the bounds: 0 chunk
 what was computed and the offline extractor, 12 ms + 2 blocks from microphone to headphone.
 
 Every chunk that was not heard as it was computed has its cause told: the *machine*, if a thread above all others could
-not run either at that moment (its processors were taken away, or its kernel was busy); the *harness*, if the
-microphones' client was late; everything else is *ours*. So have flags, which
-JACK gives to all of its clients when one is late.
+not run either within 48 ms of it (its processors were taken away, or its kernel was busy); the *harness*, if the
+microphones' client was late then; everything else is *ours*. So have flags, which JACK gives to all of its clients
+when one is late.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ SETTLE_S = 2.0
 FADE = 1024  # samples until the selected person has faded in
 QUIET_S, IMPULSES, APART_S = 8.0, 8, 0.25  # bypass is pressed in the quiet
 IMPULSE, NOISE = 0.5, 1e-5  # noise, so that no two chunks are equal
-REACH = 3  # chunks before the one that was not heard: what happened then may be the cause
+# Chunks around one that was not heard in which its cause is looked for: the server's frame time, by which both are
+# placed, falls behind when the machine stands still, and catches up later.
+REACH = 6
 SOCKET = f"hearable-bench-{os.getpid()}"
 
 
@@ -67,6 +69,14 @@ def wait_for(text: str, seconds: float = 60) -> str:
             return screen
         time.sleep(0.2)
     raise SystemExit(f"{text!r} does not appear:\n{screen}")
+
+
+def wait_for_end(seconds: float = 10) -> None:
+    """Let the app go in peace: JACK remembers clients that were killed."""
+    end = time.monotonic() + seconds
+    running = ["tmux", "-L", SOCKET, "has-session"]
+    while time.monotonic() < end and subprocess.run(running, capture_output=True).returncode == 0:
+        time.sleep(0.1)
 
 
 def profile_for(model: Model, path: Path | None) -> SpeakerProfile:
@@ -162,14 +172,14 @@ class Way:
 def follow(sound: np.ndarray, ends: Ends, mixture: np.ndarray, output: np.ndarray) -> Way:
     played = {chunk.tobytes(): n for n, chunk in enumerate(periods(sound))}
     came = [played.get(chunk.tobytes()) for chunk in periods(mixture)]  # which of them each of the session's chunks is
-    computed = {chunk.tobytes(): n for n, chunk in enumerate(periods(output))}
+    computed = {chunk.tobytes(): n for n, chunk in zip(came, periods(output), strict=True) if n is not None}
     way = Way(sum(n is not None for n in came), Counter(), Counter())
     for n, chunk in enumerate(periods(ends.heard[:, : sound.shape[1] + PERIOD])):
-        at = computed.get(chunk.tobytes())
-        if at is None:
-            way.causes[cause((n - REACH) * PERIOD, (n + 1) * PERIOD, ends)] += 1
-        elif (begun := came[at]) is not None:
+        begun = computed.get(chunk.tobytes())
+        if begun is not None:
             way.lags[(n - begun) * PERIOD] += 1
+        elif way.lags:  # the first one was heard
+            way.causes[cause((n - REACH) * PERIOD, (n + REACH) * PERIOD, ends)] += 1
     return way
 
 
@@ -241,6 +251,7 @@ def main(
                 recorded = session(folder)
                 ends.finish()
                 tmux("send-keys", "-t", "live", "q")
+                wait_for_end()
             finally:
                 subprocess.run(["tmux", "-L", SOCKET, "kill-server"], capture_output=True)
     xruns, missed = (b - a for a, b in zip(before, counted, strict=True))
