@@ -24,6 +24,7 @@ from hearable.synthesis.seld_scene import Format, SeldScene
 from hearable.synthesis.verify_clip import AMBIENCE_N_FFT, ClipFindings, check_clip, read_wav
 
 LEAST_FRAMES = 20  # to judge a dataset by
+LEAST_SHIFT_FRAMES = 60  # to judge when sounds begin and end: it takes several of them
 LEAST_CLIP_FRAMES = 15  # to judge a clip by
 LEAST_BLOCKS = 100  # of ambience
 BOUNDS = {"foa": 15.0, "mic": 15.0, "binaural": 100.0}  # median error: degrees, microseconds for ITD
@@ -183,7 +184,7 @@ def _check_shift(report: Report, clips: Sequence[ClipFindings]) -> None:
         report.add("label shift", "not judged", "")
         return
     totals: NDArray[np.float64] = np.sum(found, axis=0)  # sum of errors, frames
-    if totals[1].min() < LEAST_FRAMES:
+    if totals[1].min() < LEAST_SHIFT_FRAMES:
         report.add("label shift", f"not judged: {totals[1].min():.0f} frames of one source", "")
         return
     mean = totals[0] / totals[1]

@@ -205,8 +205,7 @@ def _level_errors_db(
     name: Format, audio: Audio, scene: SeldScene, levels: Sequence[dict[str, float | None]], gain_db: float
 ) -> NDArray[np.float64]:
     """Measured minus written level of the events that nothing else overlaps, not even half the decay before them."""
-    reverberation_s = scene.room.rt60_s if isinstance(scene.room, ShoeboxRoom) else 1.0 if scene.room else 0.0
-    busy = _busy(scene, max(TAIL_S, reverberation_s / 2))
+    busy = _busy(scene, max(TAIL_S, _reverberation_s(scene) / 2))
     heard = audio[:1] if name == "foa" else audio
     frame = FRAME_S * scene.rate
     found = []
@@ -223,15 +222,31 @@ def _level_errors_db(
 def _listen(found: ClipFindings, name: Format, audio: Audio, scene: SeldScene, alone: Events) -> None:
     if not len(alone):
         return
+    direct = alone.select(_heard_directly(audio, scene)[alone.frame])
     if name == "binaural":
         if scene.listener == "spherical_head":
-            heard = itd_s(audio, scene.rate, alone.frame)
-            found.errors[name] = 1e6 * np.abs(heard - expected_itd_s(alone.directions, scene.rate))
+            heard = itd_s(audio, scene.rate, direct.frame)
+            found.errors[name] = 1e6 * np.abs(heard - expected_itd_s(direct.directions, scene.rate))
         return
     listen = foa_directions if name == "foa" else partial(steered_directions, name)
-    found.errors[name] = angle_between_deg(listen(audio, scene.rate, alone.frame), alone.directions)
+    found.errors[name] = angle_between_deg(listen(audio, scene.rate, direct.frame), direct.directions)
     if found.by_shift is None:
         found.by_shift = _by_shift(listen, audio, scene, alone)
+
+
+def _heard_directly(audio: Audio, scene: SeldScene) -> NDArray[np.bool_]:
+    """For each frame: whether it is not just reverberation dying away, as between two steps or knocks."""
+    frames = round(scene.samples / scene.rate / FRAME_S)
+    whole = audio[:, : frames * round(FRAME_S * scene.rate)].astype(np.float64)
+    power = np.mean(whole.reshape(len(audio), frames, -1) ** 2, axis=(0, 2))
+    change_db = np.diff(10 * np.log10(power + 1e-12), prepend=-np.inf)
+    reverberation_s = _reverberation_s(scene)
+    return np.asarray(change_db > -0.5 * 60 * FRAME_S / reverberation_s if reverberation_s else np.full(frames, True))
+
+
+def _reverberation_s(scene: SeldScene) -> float:
+    """Of its room; a guess for a measured one."""
+    return scene.room.rt60_s if isinstance(scene.room, ShoeboxRoom) else 1.0 if scene.room else 0.0
 
 
 def _by_shift(listen: Any, audio: Audio, scene: SeldScene, alone: Events) -> NDArray[np.float64]:
