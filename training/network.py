@@ -251,6 +251,9 @@ class Extractor(nn.Module):
         forward, inverse = dft_matrices(config.window_samples)
         self.register_buffer("dft", forward, persistent=False)
         self.register_buffer("idft", inverse, persistent=False)
+        analysis, synthesis = window_pair(config.window_samples)
+        self.register_buffer("analysis", analysis, persistent=False)
+        self.register_buffer("synthesis", synthesis, persistent=False)
         band_of_bin = torch.arange(config.band_count).repeat_interleave(
             torch.tensor([w for n, w in config.bands for _ in range(n)])
         )
@@ -415,12 +418,18 @@ class Extractor(nn.Module):
 
     def analyse(self, mixture: Tensor) -> Tensor:
         """Spectrum of a whole clip ``[batch, 2, samples]``, with one frame more than it has chunks."""
-        padded = F.pad(mixture, (self.config.window_samples - CHUNK, CHUNK))
-        return self.spectrum(padded.unfold(-1, self.config.window_samples, CHUNK).permute(2, 0, 1, 3))
+        window = self.config.window_samples
+        frames = F.pad(mixture, (window - CHUNK, CHUNK)).unfold(-1, window, CHUNK)
+        # An FFT here, where training spends its time; a chunk's single frame is multiplied by the matrix.
+        bins = torch.fft.rfft(frames * self.analysis)[..., 1:] / math.sqrt(window)
+        return torch.view_as_real(bins).permute(2, 0, 1, 4, 3).contiguous()
 
     def synthesise(self, spectrum: Tensor, samples: int) -> Tensor:
         """Spectra ``[time, ..., ear, re/im, bin]`` of a whole clip to ``[..., ear, samples]``, aligned with it."""
-        segments = (spectrum.flatten(-2) @ self.idft).movedim(0, -2)
+        window = self.config.window_samples
+        bins = F.pad(torch.complex(spectrum[..., 0, :], spectrum[..., 1, :]), (1, 0))
+        newest = torch.fft.irfft(bins, window)[..., -SYNTHESIS:] * (math.sqrt(window) * self.synthesis)
+        segments = newest.movedim(0, -2)
         tails = F.pad(segments[..., CHUNK:], (0, 0, 1, 0))[..., :-1, :]
         out = torch.cat([segments[..., :LOOKAHEAD] + tails, segments[..., LOOKAHEAD:CHUNK]], -1).flatten(-2)
         return out[..., LOOKAHEAD : LOOKAHEAD + samples]
