@@ -300,7 +300,8 @@ def capon_rows() -> tuple[Array, Array]:
     left, right, re, im, zero = unit[0] + level, unit[1] + level, unit[2], unit[3], 0 * level
     inverse = [right, zero, -re, im, zero, right, -im, -re, -re, -im, left, zero, im, -re, zero, left]
     matrix = np.stack([*inverse, left, re, im, right, -re, -im, unit[0], unit[1]])
-    return matrix, FLOOR * matrix.sum(1, keepdims=True)
+    # On the powers alone: see `training.network.capon`.
+    return matrix, FLOOR * matrix[:, :2].sum(1, keepdims=True)
 
 
 def array(tensor: Tensor) -> Array:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.signal import cheby2, sosfilt
 from torch import nn
 
 from hearable.session import open_graph, open_pair
@@ -13,6 +14,7 @@ from training.enroller import Enroller
 
 BOUND = 1e-4
 CHUNKS = 2000
+STRETCH = 100  # chunks of one kind of sound: long enough to forget the one before
 
 
 class VerificationError(RuntimeError):
@@ -45,9 +47,13 @@ def verify_extractor(network: nn.Module, path: Path, chunks: int = CHUNKS) -> di
     graph, conditioner = open_pair(path)
     samples, lookahead = graph.spec.chunk_samples, graph.spec.lookahead_samples
     rng = np.random.default_rng(0)
-    # Noise whose level wanders over 40 dB, so that quiet and loud states are both passed through.
-    level = 10 ** (np.repeat(rng.uniform(-60, -20, chunks // 20 + 1), 20 * samples)[: chunks * samples] / 20)
-    sound = (rng.standard_normal((2, chunks * samples)) * level).astype(np.float32)
+    # Noise whose level wanders over 40 dB, so that quiet and loud states are both passed through; every other stretch
+    # without anything above 3 kHz, every fourth silent, as recordings are.
+    stretches = np.repeat(np.arange(chunks // STRETCH + 1), STRETCH * samples)[: chunks * samples]
+    noise = rng.standard_normal((2, chunks * samples))
+    low = sosfilt(cheby2(12, 120, 4000, fs=16000, output="sos"), noise)
+    level = 10 ** (rng.uniform(-60, -20, chunks // STRETCH + 1)[stretches] / 20) * (stretches % 4 != 2)
+    sound = (np.where(stretches % 2 == 1, low, noise) * level).astype(np.float32)
     embedding = np.abs(rng.standard_normal(256)).astype(np.float32)
     embedding /= np.linalg.norm(embedding)
 
