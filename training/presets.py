@@ -33,7 +33,7 @@ class ExtractorPreset:
     batch: int = 3
     targets: int = 1
     absent: float = 0.0
-    predicted: float = 0.0
+    predicted: float = 0.0  # share of embeddings from the enrollment network, for the paper's network
     ramp: int = 6000
     muon: bool = True
     learning_rate: float = 2e-3
