@@ -48,7 +48,7 @@ class ExtractorConfig:
     """Shape of the network. ``bands`` lists (number of bands, bins a band) from low to high frequencies."""
 
     channels: int = 48
-    blocks: int = 6
+    blocks: int = 4
     mixing_groups: int = 8
     window_samples: int = 512
     bands: tuple[tuple[int, int], ...] = ((16, 2), (12, 4), (10, 8), (6, 16))
