@@ -214,6 +214,7 @@ def gradients(run_folder):
     return [state["exp_avg"] * 10 for state in checkpoint["optimizer_states"][0]["state"].values()]
 
 
+@pytest.mark.timeout(600)  # it compiles the network's kernels, if it is the first
 def test_two_processes_give_the_gradients_of_one(kit, tmp_path):
     """Two processes with one scene each, one process with both."""
     (tmp_path / "two.py").write_text(SCRIPT)
