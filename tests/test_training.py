@@ -383,4 +383,4 @@ def test_the_student_is_no_part_of_its_teacher():
     with torch.no_grad():
         Enroller().encoder.lstm.weight_ih_l0.add_(1.0)
     student = Enroller()
-    torch.testing.assert_close(student.encoder.weight_ih_l0, load_ge2e().lstm.weight_ih_l0)
+    torch.testing.assert_close(student.encoder.lstm.weight_ih_l0, load_ge2e().lstm.weight_ih_l0)

@@ -74,7 +74,7 @@ class Enroller(nn.Module):
         return (re.square() + im.square()) @ self.mel
 
     def analyse(self, clip: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Embedding ``[batch, 256]``; mel power of the frontal talker ``[batch, frames, 40]``, as found and levelled."""
+        """Embedding ``[batch, 256]``; the frontal mel power ``[batch, frames, 40]`` as found, and as a levelled voice."""
         re, im = self.spectrum(clip)
         left_re, right_re, left_im, right_im = re[:, 0], re[:, 1], im[:, 0], im[:, 1]
         left = (left_re.square() + left_im.square()) @ self.mel
