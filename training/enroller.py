@@ -74,7 +74,7 @@ class Enroller(nn.Module):
         return (re.square() + im.square()) @ self.mel
 
     def analyse(self, clip: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Embedding ``[batch, 256]``; the frontal mel power ``[batch, frames, 40]`` as found, and as a levelled voice."""
+        """Embedding ``[batch, 256]``; the frontal mel power ``[batch, frames, 40]`` as found, and levelled."""
         re, im = self.spectrum(clip)
         left_re, right_re, left_im, right_im = re[:, 0], re[:, 1], im[:, 0], im[:, 1]
         left = (left_re.square() + left_im.square()) @ self.mel
@@ -100,7 +100,7 @@ class Enroller(nn.Module):
         voice = levelled(kept * self.equaliser.exp(), EPS * level)
         weight = torch.softmax(self.attention(hidden), 1)
         pieces, share = in_pieces(voice), in_pieces(weight).sum((2, 3))
-        embeddings = self.encoder(pieces.flatten(0, 1)).unflatten(0, share.shape)
+        embeddings = self.encoder(pieces.flatten(0, 1)).unflatten(0, (len(clip), -1))
         return F.normalize((embeddings * share[..., None]).sum(1), dim=-1), kept, voice
 
     def forward(self, clip: Tensor) -> tuple[Tensor, Tensor]:
@@ -121,6 +121,5 @@ def in_pieces(frames: Tensor) -> Tensor:
     Before a clip is silence: the encoder's last state is what counts, and that comes from the clip's own frames.
     """
     padded = F.pad(frames, (0, 0, STEP - 1, 0))
-    pieces = (frames.shape[1] - 1) // STEP
-    first = padded.shape[1] - PARTIAL_FRAMES - STEP * torch.arange(pieces)
-    return padded[:, first[:, None] + torch.arange(PARTIAL_FRAMES)]
+    halves = padded[:, padded.shape[1] % STEP :].unflatten(1, (-1, STEP))
+    return torch.cat([halves[:, :-1], halves[:, 1:]], 2)
