@@ -91,6 +91,7 @@ def _work(pipe: Connection, function: Callable[[Any], Any]) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     while True:
         number, job = pipe.recv()
+        answer: tuple[Any, ...]
         try:
             answer = number, function(job), None, ""
         except Exception as problem:
