@@ -91,6 +91,7 @@ class EnrollerPreset:
     recipe: TseRecipe = field(
         default_factory=lambda: TseRecipe(samples=16000, enrollment_samples=64000, off_axis_deg=20.0)
     )
+    speeds: tuple[float, ...] = (1.0, 0.9, 1.1)
     batch: int = 8
     muon: bool = True
     learning_rate: float = 1e-3
