@@ -10,6 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 
+from export.bands import Bands, gathered  # noqa: E402
 from export.dft import analysis_window, synthesis_window  # noqa: E402
 from export.emit_c import emit, half_weights, plan  # noqa: E402
 from export.loops import leaves  # noqa: E402
@@ -135,6 +136,15 @@ def test_windows_of_the_transforms_are_recognised():
     assert analysis_window(forward + 1e-3) is None
     assert synthesis_window(inverse[::-1]) is None
     assert analysis_window(np.eye(256)) is None
+
+
+def test_bands_are_recognised():
+    pool = np.repeat(np.eye(5, dtype=np.float32), [1, 1, 4, 4, 4], 0) * np.array([1, 1, 0.25, 0.25, 0.5], np.float32)
+    assert gathered(pool) == [Bands(2, 1, 1.0), Bands(2, 4, 0.25), Bands(1, 4, 0.5)]
+    assert gathered(pool[::-1]) is None  # from high to low
+    assert gathered(pool[:, :4]) is None  # bins in no band
+    assert gathered(np.pad(pool, ((0, 0), (0, 1)))) is None  # a band without bins
+    assert gathered(pool + pool[::-1]) is None
 
 
 def test_buffers_that_live_at_once_lie_apart(model):
