@@ -168,7 +168,8 @@ AFTER_A_STANDSTILL = """async () => {
 def test_what_piled_up_in_a_standstill_is_left_out_at_once_and_without_a_click(page):
     found = page.evaluate(AFTER_A_STANDSTILL)
     assert found["waiting"] <= 2
-    assert found["heard"][-1] > 0.45 and np.abs(np.diff(found["heard"])).max() < 0.01
+    assert found["heard"][-1] > 0.45
+    assert np.abs(np.diff(found["heard"])).max() < 0.02  # chunks are 0.01 apart, the standstill is 0.47
 
 
 def test_a_page_too_many_is_told(page, browser, server):
