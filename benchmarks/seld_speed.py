@@ -1,4 +1,4 @@
-"""CPU seconds that the SELD experiment takes: a clip in all cells, an update of the baseline.
+"""CPU seconds and memory that the SELD experiment takes: a clip in all cells, an update of the baseline.
 
 Run it with ``python -m benchmarks.seld_speed``.
 """
@@ -6,6 +6,7 @@ Run it with ``python -m benchmarks.seld_speed``.
 from __future__ import annotations
 
 import dataclasses
+import resource
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,7 +41,9 @@ def main(recipe: Path = Path("datasets/dcase2021/recipe.toml"), clips: int = 3, 
     draw = SeldDraw(read_recipe(recipe))
     with timed("a clip in eight cells", clips), threadpool_limits(1):
         for number in Clips(train=clips).ids(draw.recipe, "train"):
-            list(cells_of(draw, draw.draw(number), CELLS, "foa"))
+            for _ in cells_of(draw, draw.draw(number), CELLS, "foa"):
+                pass
+    print(f"memory at most {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
     for half in (False, True):
         preset = dataclasses.replace(SeldPreset(), half=half)
         task = SeldTask(SeldNet(), preset, clips=None)  # type: ignore[arg-type]

@@ -17,6 +17,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
+from export.bands import gathered
 from export.dft import analysis_window, synthesis_window
 
 Array: TypeAlias = NDArray[Any]
@@ -385,7 +386,7 @@ class Lowering:
             self._times_constant(transposed(b), transposed(a), None, transposed(target))
         elif not isinstance(b, np.ndarray):
             self._times_view(a, b, target)
-        elif not self._transform(a, b, target):
+        elif not (self._transform(a, b, target) or (bias is None and self._gather_bands(a, b, target))):
             self._times_constant(a, b, bias, target)
 
     def _sums(self, weights: Array, x: View, target: View) -> None:
@@ -413,6 +414,22 @@ class Lowering:
         arguments = (rows, str(rows.strides()[0]), *sizes, window, turns, target, View(scratch, scratch.base))
         self.steps.append(Call(kernel, target, arguments, (rows,), scratch=scratch))
         return True
+
+    def _gather_bands(self, x: View, matrix: Array, target: View) -> bool:
+        """A product with a matrix that adds bins up in bands, or spreads bands over bins."""
+        summing, spreading = gathered(matrix), gathered(matrix.T)
+        bin_, band = 0, 0
+        for bands in summing or spreading or []:
+            bins, row = slice(bin_, bin_ + bands.count * bands.width), slice(band, band + bands.count)
+            bin_, band, scale = bins.stop, row.stop, f"{{0}} * {literal(bands.weight)}"
+            narrow, wide = (target, x) if summing else (x, target)
+            narrow = View(narrow.buffer, narrow.array[..., row, None])
+            wide = View(wide.buffer, np.reshape(wide.array[..., bins], (*x.shape[:-1], bands.count, -1), copy=False))
+            if summing:
+                self.steps.append(Compute(narrow, wide, (len(wide.shape) - 1,), scale))
+            else:
+                self.steps.append(Compute(wide, Expression(scale, (narrow,), wide.shape)))
+        return bool(summing or spreading)
 
     def _times_constant(self, x: View, weights: Array, bias: Array | None, target: View) -> None:
         """``target [..., rows, n] = x [..., rows, k] weights [..., k, n] + bias``."""

@@ -11,6 +11,7 @@ import onnx
 from onnx import numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
 
+from export.bands import gathered
 from export.dft import analysis_window, synthesis_window
 from hearable.extractor import load_model
 from hearable.protocol import Evaluator, Protocol
@@ -27,15 +28,11 @@ def quantised_nodes(model: onnx.ModelProto) -> list[str]:
         if node.op_type not in ("MatMul", "Gemm") or node.input[1] not in constants:
             continue
         matrix = numpy_helper.to_array(constants[node.input[1]])
-        # onnxruntime has no 8-bit product with a stack of matrices, one a band.
-        if matrix.ndim == 2 and not (is_pool(matrix) or is_pool(matrix.T) or is_transform(matrix)):
+        # Powers have a range that 8 bits would not hold; and onnxruntime has no 8-bit product with a stack of matrices.
+        bands = gathered(matrix) or gathered(matrix.T)
+        if matrix.ndim == 2 and not (bands or is_transform(matrix)):
             names.append(node.name)
     return names
-
-
-def is_pool(matrix: np.ndarray) -> bool:
-    """Each input goes to one output: powers of bins to bands, whose range 8 bits would not hold."""
-    return bool((np.count_nonzero(matrix, 1) == 1).all())
 
 
 def is_transform(matrix: np.ndarray) -> bool:

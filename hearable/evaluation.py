@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from hearable.audio import write_audio
 from hearable.enrollment import enroll
 from hearable.errors import ModelAltered
-from hearable.processes import process_pool
+from hearable.processes import process_map
 from hearable.protocol import RATE, Evaluator, Protocol
 from hearable.recordings import extract
 from hearable.scores import Row, append_rows, read_rows, worst, write_rows
@@ -62,8 +62,7 @@ def _compute(evaluator: Evaluator, scenes: Sequence[int], workers: int) -> Itera
     if min(workers, len(scenes)) <= 1:
         yield from map(evaluator.rows, scenes)
         return
-    with process_pool(min(workers, len(scenes))) as pool:
-        yield from pool.map(_rows_of, itertools.repeat(evaluator.protocol), scenes)
+    yield from process_map(partial(_rows_of, evaluator.protocol), scenes, min(workers, len(scenes)))
 
 
 @lru_cache(maxsize=1)

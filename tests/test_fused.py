@@ -1,6 +1,7 @@
 """The fused C++ kernels against plain torch, values and gradients."""
 
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -62,3 +63,17 @@ def test_fused_equals_reference(name, dtype, bound):
     expected = values_and_gradients(getattr(fused.REFERENCE, name.strip()), arguments)
     for f, e in zip(found, expected, strict=True):
         assert (f - e).abs().max() <= bound * e.abs().max()
+
+
+def test_a_compiler_that_was_killed_holds_nobody_up(tmp_path, monkeypatch):
+    def load(name, sources, extra_cflags, build_directory):
+        lock = Path(build_directory) / "lock"  # as torch does: it waits while this is there
+        assert not lock.exists()
+        lock.touch()
+        raise KeyboardInterrupt
+
+    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path))
+    monkeypatch.setattr(fused.cpp_extension, "load", load)
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            fused._kernels.__wrapped__()

@@ -9,7 +9,9 @@ pytest.importorskip("onnx")
 
 from benchmarks.microcontroller import BOARDS, prepare, run  # noqa: E402
 from export.to_onnx import export_extractor  # noqa: E402
+from hearable.session import open_graph  # noqa: E402
 from training.network import Extractor, ExtractorConfig  # noqa: E402
+from training.presets import TINY  # noqa: E402
 
 SMALL = ExtractorConfig(channels=12, blocks=2, mixing_groups=2, voices=2, voice_channels=20)
 MISSING = [tool for tool in ("arm-none-eabi-gcc", "qemu-system-arm", "make") if not shutil.which(tool)]
@@ -34,3 +36,16 @@ def test_c_equals_onnx_over_500_chained_chunks(prepared, board):
     assert report.instructions_mean <= report.instructions_max < 2_000_000
     assert 0 < report.stack < 4096
     assert report.weights < report.flash < report.weights + 40_000
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_the_tiny_model_fits(tmp_path, board):
+    network = Extractor(TINY)
+    assert sum(p.numel() for p in network.parameters()) <= 200_000
+    path, _ = export_extractor(network, "tiny", "space-1", tmp_path)
+    assert open_graph(path, "extractor").spec.macs_per_chunk <= 2_500_000
+    name, expected = prepare(path, tmp_path, 10)
+    report = run(board, tmp_path, name, expected)
+    assert report.weights <= 400_000
+    assert report.ram <= 256_000
+    assert report.instructions_max <= 4_000_000

@@ -92,7 +92,7 @@ class TestDirection:
         candidates = even_directions(3000)
         steering = Receiver(("mic",), RATE).spectra(candidates, 512)[:, :, 10:130:2]  # 0.5 to 6 kHz
         steering = steering / np.linalg.norm(steering, axis=1, keepdims=True)
-        for frame in range(1, 10, 2):
+        for frame in range(1, 10):
             begin = START + frame * RATE // 10
             azimuth, elevation, _ = along(path, [(begin + RATE / 20) / RATE])
             blocks = np.lib.stride_tricks.sliding_window_view(mic[:, begin : begin + RATE // 10], 512, -1)[:, ::256]

@@ -170,7 +170,7 @@ class Voices(IterableDataset[tuple[Audio, Audio]]):
 
 
 class EnrollmentScenes(IterableDataset[tuple[Audio, Audio, Audio]]):
-    """Endless examples (clip [2, n], frontal talker's image [2, n], teacher embedding of that clip [256])."""
+    """Endless examples (clip [2, n], dry voice of the frontal talker [n], its teacher embedding [256])."""
 
     def __init__(
         self,
@@ -201,7 +201,7 @@ class EnrollmentScenes(IterableDataset[tuple[Audio, Audio, Audio]]):
         clips = scene.sources[0].clips
         dry = np.concatenate([self.sounds.read(c.sound, c.start, c.samples) for c in clips])[-scene.samples :]
         embedding = embed(dry)
-        return rendered.mixture, rendered.images[0], embedding / np.linalg.norm(embedding)
+        return rendered.mixture, dry, embedding / np.linalg.norm(embedding)
 
 
 def collate(examples: list[tuple[Any, ...]]) -> list[Tensor]:

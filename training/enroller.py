@@ -1,9 +1,10 @@
 """The enrollment network: a noisy binaural clip, its target straight ahead, to the embedding of the clean voice.
 
 A front end sees, for every mel band and frame, how much of the sound arrives alike at both ears, and keeps that share
-of the mid channel's mel power; the GE2E encoder (Wan et al., ICASSP 2018), started from its pretrained weights,
-turns what is left into the embedding. Both are trained together towards the embedding that the pretrained encoder
-gives the clean utterance (the distillation of *Look Once to Hear*, CHI 2024).
+of the mid channel's mel power; the pretrained GE2E encoder (Wan et al., ICASSP 2018) turns what is left into the
+embedding, piece by piece as it was trained to. The front end is trained towards the mel power of the dry voice and
+the embedding that the encoder gives it (the distillation of *Look Once to Hear*, CHI 2024). The encoder stays as it
+is: it knows thousands of speakers, trained further on hundreds it forgets them.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training.teacher import MELS, SAMPLE_RATE, load_ge2e
+from training.teacher import MELS, PARTIAL_FRAMES, SAMPLE_RATE, load_ge2e
 
 WINDOW = 400
 HOP = 160
 EPS = 1e-8
 # Mean mel power of speech at -30 dBFS in the teacher's features: the level that the encoder expects.
 LEVEL = 0.01
+STEP = PARTIAL_FRAMES // 2  # between pieces
 
 
 class Enroller(nn.Module):
@@ -44,9 +46,9 @@ class Enroller(nn.Module):
         self.register_buffer("deviation", torch.ones(256))
         self.front = nn.GRU(5 * MELS, hidden, 2, batch_first=True, bidirectional=True)
         self.mask = nn.Linear(2 * hidden, MELS)
-        # Copies: the teacher must stay what it is while its student is trained.
-        self.encoder = copy.deepcopy(load_ge2e().lstm)
-        self.embed = copy.deepcopy(load_ge2e().linear)
+        self.equaliser = nn.Parameter(torch.zeros(MELS))
+        # A copy: the teacher must stay what it is, whatever is loaded here.
+        self.encoder = copy.deepcopy(load_ge2e()).requires_grad_(False)
         self.attention = nn.Linear(2 * hidden, 1)
 
     def set_statistics(self, embeddings: Tensor) -> None:
@@ -71,8 +73,8 @@ class Enroller(nn.Module):
         re, im = self.spectrum(audio)
         return (re.square() + im.square()) @ self.mel
 
-    def analyse(self, clip: Tensor) -> tuple[Tensor, Tensor]:
-        """Embedding ``[batch, 256]`` and the frontal talker's mel power ``[batch, frames, 40]``."""
+    def analyse(self, clip: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Embedding ``[batch, 256]``; the frontal mel power ``[batch, frames, 40]`` as found, and levelled."""
         re, im = self.spectrum(clip)
         left_re, right_re, left_im, right_im = re[:, 0], re[:, 1], im[:, 0], im[:, 1]
         left = (left_re.square() + left_im.square()) @ self.mel
@@ -94,15 +96,30 @@ class Enroller(nn.Module):
         )
         hidden, _ = self.front(features)
         kept = mid * torch.sigmoid(self.mask(hidden))
-        scaled = kept * (LEVEL / (kept.mean((1, 2), keepdim=True) + EPS * level))
-        states, _ = self.encoder(scaled)
-        frames = F.relu(self.embed(states))
-        frames = frames / frames.norm(dim=-1, keepdim=True).clamp_min(1e-6)
+        # The encoder knows voices as a microphone hears them, not through ears.
+        voice = levelled(kept * self.equaliser.exp(), EPS * level)
         weight = torch.softmax(self.attention(hidden), 1)
-        return F.normalize((frames * weight).sum(1), dim=-1), kept
+        pieces, share = in_pieces(voice), in_pieces(weight).sum((2, 3))
+        embeddings = self.encoder(pieces.flatten(0, 1)).unflatten(0, (len(clip), -1))
+        return F.normalize((embeddings * share[..., None]).sum(1), dim=-1), kept, voice
 
     def forward(self, clip: Tensor) -> tuple[Tensor, Tensor]:
         """One clip ``[2, samples]`` -> embedding ``[256]``, and the share of the energy that was kept, in 0..1."""
-        embedding, kept = self.analyse(clip[None])
+        embedding, kept, _ = self.analyse(clip[None])
         total = self.mel_power(clip).mean(0)
         return embedding[0], kept.sum() / (total.sum() + EPS)
+
+
+def levelled(mels: Tensor, floor: Tensor | float = EPS) -> Tensor:
+    """Mel power ``[batch, frames, 40]`` at the level that the encoder expects."""
+    return mels * (LEVEL / (mels.mean((1, 2), keepdim=True) + floor))
+
+
+def in_pieces(frames: Tensor) -> Tensor:
+    """Overlapping pieces of 1.6 s, the last at the end: ``[batch, frames, n]`` -> ``[batch, pieces, 160, n]``.
+
+    Before a clip is silence: the encoder's last state is what counts, and that comes from the clip's own frames.
+    """
+    padded = F.pad(frames, (0, 0, STEP - 1, 0))
+    halves = padded[:, padded.shape[1] % STEP :].unflatten(1, (-1, STEP))
+    return torch.cat([halves[:, :-1], halves[:, 1:]], 2)

@@ -11,7 +11,10 @@ other devices than the CPU.
 
 from __future__ import annotations
 
+import fcntl
 import functools
+import os
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +30,16 @@ from torch.utils import cpp_extension
 @functools.cache
 def _kernels() -> ModuleType:
     flags = ["-O3", "-march=native", "-ffast-math", "-fopenmp-simd", "-std=c++20"]
-    return cpp_extension.load("hearable_fused", [str(Path(__file__).with_suffix(".cpp"))], extra_cflags=flags)
+    sources = [str(Path(__file__).with_suffix(".cpp"))]
+    root = os.environ.get("TORCH_EXTENSIONS_DIR") or cpp_extension.get_default_build_root()
+    folder = Path(root) / f"hearable_fused-py{sys.version_info.major}{sys.version_info.minor}-torch{torch.__version__}"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "turn").open("w") as turn:
+        # This lock ends with its process. torch's own is a file: one that was killed while it compiled has left it, and
+        # everybody waits for it for ever.
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        (folder / "lock").unlink(missing_ok=True)
+        return cpp_extension.load("hearable_fused", sources, extra_cflags=flags, build_directory=str(folder))
 
 
 def gated_scan_reference(projected: Tensor, initial: Tensor) -> tuple[Tensor, Tensor]:

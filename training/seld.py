@@ -37,7 +37,6 @@ def train(
     names: dict[str, list[str]],
     seed: int,
     scenes: Examples | None = None,
-    workers: int = 0,
 ) -> dict[str, Any]:
     """Train, or go on where a run stopped, and score the test clips. What it returns is in ``result.json``, too.
 
@@ -48,7 +47,6 @@ def train(
         names: of the clips of ``train``, ``val`` and ``test``.
         seed: of the weights and the order of the examples.
         scenes: where training examples come from, if not from the store; its training clips still set the scale.
-        workers: processes that make the examples beside this one.
     """
     result = folder / "result.json"
     if result.is_file():
@@ -63,10 +61,7 @@ def train(
     examples = StoredExamples(store, names["train"], shape)
     network.standardise(*examples.statistics())
     val = StoredClips(store, names["val"], shape)
-    task, data = (
-        SeldTask(network, preset, val),
-        SeldData(preset, scenes or partial(Shuffled, examples, seed), val, workers),
-    )
+    task, data = SeldTask(network, preset, val), SeldData(preset, scenes or partial(Shuffled, examples, seed), val)
     fit(task, data, preset, folder, validate_every=min(VALIDATE_EVERY, preset.steps))
     load_weights(network, folder / "weights.safetensors")
     test = StoredClips(store, names["test"], shape)
@@ -102,8 +97,8 @@ def train_on_scenes(
     few = dataclasses.replace(clips, train=min(clips.train, 20))
     names = render(recipe, few, [EVERYTHING], folder / "features", preset.shape.kind, workers)
     store = store_of(folder / "features", EVERYTHING)
-    scenes = partial(SeldScenes, recipe, "train", preset.shape)
-    return train(preset, folder, store, names, seed, scenes, workers if workers > 1 else 0)
+    scenes = partial(SeldScenes, recipe, "train", preset.shape, workers=workers)
+    return train(preset, folder, store, names, seed, scenes)
 
 
 def render(

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import product
@@ -15,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from hearable.memory import keep_freed_memory
+from hearable.processes import process_map
 from hearable.seld.events import Events
 from hearable.seld.features import Features, Format, features
 from hearable.synthesis.render_seld import Audio, Stems, render_seld
@@ -23,6 +20,7 @@ from hearable.synthesis.seld_draw import ClipId, SeldClip, SeldDraw
 from hearable.synthesis.seld_recipe import SeldRecipe
 from hearable.synthesis.seld_scene import SeldScene
 from training.seld_data import Store
+from training.seld_scenes import DrawOnce
 
 
 @dataclass(frozen=True)
@@ -103,25 +101,17 @@ def prepare(
     progress: Callable[[int], object] = lambda clips: None,
 ) -> list[str]:
     """Render what is not there yet; the names of the clips."""
-    tasks = ids, [cells] * len(ids), [folder] * len(ids), [kind] * len(ids)
+    keep = partial(_keep, DrawOnce(recipe), cells, folder, kind)
     names = []
-    with contextlib.ExitStack() as stack:
-        if workers == 1:
-            keep_freed_memory()
-            found = map(partial(render_clip, SeldDraw(recipe)), *tasks)
-        else:
-            # Spawned, not forked: torch's threads do not live through a fork.
-            context = multiprocessing.get_context("spawn")
-            pool = stack.enter_context(ProcessPoolExecutor(workers, context, _start, (recipe,)))
-            found = pool.map(_in_worker, *tasks)
-        for name in found:
-            names.append(name)
-            progress(1)
+    for name in map(keep, ids) if workers == 1 else process_map(keep, ids, workers):
+        names.append(name)
+        progress(1)
     return names
 
 
-def render_clip(draw: SeldDraw, id_: ClipId, cells: Sequence[Cell], folder: Path, kind: Format) -> str:
+def _keep(once: DrawOnce, cells: Sequence[Cell], folder: Path, kind: Format, id_: ClipId) -> str:
     """Keep a clip in the cells that do not have it; its name."""
+    draw = once.draw
     name = draw.name(id_)
     missing = [cell for cell in cells if name not in store_of(folder, cell)]
     if missing:
@@ -131,16 +121,3 @@ def render_clip(draw: SeldDraw, id_: ClipId, cells: Sequence[Cell], folder: Path
             for cell, spectra in cells_of(draw, clip, missing, kind):
                 store_of(folder, cell).add(name, spectra, events)
     return name
-
-
-_draw: SeldDraw  # of a worker
-
-
-def _start(recipe: SeldRecipe) -> None:
-    global _draw
-    keep_freed_memory()
-    _draw = SeldDraw(recipe)
-
-
-def _in_worker(id_: ClipId, cells: Sequence[Cell], folder: Path, kind: Format) -> str:
-    return render_clip(_draw, id_, cells, folder, kind)

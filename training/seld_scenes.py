@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterator
+from functools import cached_property, partial
 
+from threadpoolctl import threadpool_limits
 from torch.utils.data import IterableDataset, get_worker_info
 
 from hearable.errors import LabelError
 from hearable.memory import keep_freed_memory
+from hearable.processes import process_map
 from hearable.seld.events import FRAMES_PER_SECOND, Events
 from hearable.seld.features import Features, Format, features
 from hearable.synthesis.render_seld import render_seld
@@ -25,31 +29,45 @@ class SeldScenes(IterableDataset[Example]):
         split: ``train``, ``val`` or ``test``: the folds to draw clips of.
         shape: of the examples.
         first: number of the example to begin with; it begins with the clip that holds it.
+        workers: processes that render; 1 renders in this one. The examples are the same.
     """
 
-    def __init__(self, recipe: SeldRecipe, split: str, shape: Shape, first: int = 0):
-        self.recipe, self.shape = recipe, shape
+    def __init__(self, recipe: SeldRecipe, split: str, shape: Shape, first: int = 0, workers: int = 1):
+        self.recipe, self.shape, self.workers = recipe, shape, workers
         self.first = first // (round(recipe.clip_s * FRAMES_PER_SECOND) // shape.frames)
         self.folds = [fold.number for fold in recipe.fold if fold.split == split]
         if not self.folds:
             raise LabelError(f"{recipe.name}: expected a fold of split {split!r}, found none")
 
     def __iter__(self) -> Iterator[Example]:
-        draw = SeldDraw(self.recipe)
-        keep_freed_memory()
-        worker = get_worker_info()
-        number, step = (self.first + worker.id, worker.num_workers) if worker else (self.first, 1)
-        while True:
-            yield from zip(*self.shape.cut(*rendered(draw, self.clip(number), self.shape.kind)), strict=True)
-            number += step
+        worker = get_worker_info()  # of a DataLoader: they take turns
+        start, step = (worker.id, worker.num_workers) if worker else (0, 1)
+        clips = map(self.clip, itertools.count(self.first + start, step))
+        render = partial(_rendered, DrawOnce(self.recipe), self.shape.kind)
+        for clip in map(render, clips) if self.workers == 1 else process_map(render, clips, self.workers):
+            yield from zip(*self.shape.cut(*clip), strict=True)
 
     def clip(self, number: int) -> ClipId:
         """The clip of that number: the folds take turns."""
         return ClipId(self.folds[number % len(self.folds)], number // len(self.folds))
 
 
-def rendered(draw: SeldDraw, clip: ClipId, kind: Format) -> tuple[Features, Events]:
-    """Features and events of a clip of a recipe."""
+class DrawOnce:
+    """What draws a recipe's clips, found in the process that uses it: it is not sent to workers."""
+
+    def __init__(self, recipe: SeldRecipe):
+        self.recipe = recipe
+
+    @cached_property
+    def draw(self) -> SeldDraw:
+        """Finds the sounds when it is first asked for."""
+        keep_freed_memory()
+        return SeldDraw(self.recipe)
+
+
+def _rendered(once: DrawOnce, kind: Format, clip: ClipId) -> tuple[Features, Events]:
+    draw = once.draw
     drawn = draw.draw(clip)
-    stems = render_seld(dataclasses.replace(drawn.scene, formats=(kind,)), draw.sounds).stems[kind]
-    return features(stems.mix(), kind), Events.from_rows(drawn.labels(draw.recipe.classes))
+    with threadpool_limits(1):
+        stems = render_seld(dataclasses.replace(drawn.scene, formats=(kind,)), draw.sounds).stems[kind]
+        return features(stems.mix(), kind), Events.from_rows(drawn.labels(draw.recipe.classes))

@@ -75,22 +75,17 @@ def score(network: SeldNet, clips: Iterable[Clip], mode: Mode = MODE) -> Evaluat
 
 
 class SeldData(lightning.LightningDataModule):
-    """Training examples, endless, made by so many ``workers`` (0: by this process), and whole clips for validation."""
+    """Training examples, endless, and whole clips for validation."""
 
-    def __init__(self, preset: SeldPreset, train: Examples, val: StoredClips, workers: int = 0):
+    def __init__(self, preset: SeldPreset, train: Examples, val: StoredClips):
         super().__init__()
-        self.preset, self.train, self.val, self.workers = preset, train, val, workers
+        self.preset, self.train, self.val = preset, train, val
 
     def train_dataloader(self) -> DataLoader[Example]:
         trainer = self.trainer
         assert trainer is not None
         seen = trainer.lightning_module.updates * self.preset.batch  # type: ignore[operator]
-        # Spawned, not forked: torch's threads do not live through a fork.
-        context = "spawn" if self.workers else None
-        examples = self.train(seen)
-        return DataLoader(
-            examples, batch_size=self.preset.batch, num_workers=self.workers, multiprocessing_context=context
-        )
+        return DataLoader(self.train(seen), batch_size=self.preset.batch)
 
     def val_dataloader(self) -> DataLoader[Clip]:
         return DataLoader(self.val, batch_size=None, collate_fn=lambda clip: [torch.from_numpy(v) for v in clip[:2]])

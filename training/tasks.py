@@ -11,6 +11,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from training.enroller import levelled
 from training.fused import FUSED
 from training.losses import distortion_of, negative_snr_db, separation_loss, si_sdr_db, steering_loss
 from training.network import Extractor
@@ -196,22 +197,30 @@ class RecognitionTask(Task):
 
 
 class EnrollerTask(Task):
-    """Enrollment: the standardised and the plain cosine to the teacher, with the frontal talker's mel as a helper."""
+    """Enrollment: the standardised and the plain cosine to the teacher, with the dry voice's mel power as a helper."""
 
     def loss(self, batch: list[Tensor]) -> Tensor:
-        clip, frontal, teacher = batch
-        embedding, mels = self.network.analyse(clip)
-        wanted = self.network.mel_power(frontal.mean(1)).pow(0.3)
-        helper = F.l1_loss(mels.pow(0.3), wanted) / wanted.mean()
-        centred = F.cosine_similarity(self.network.standardise(embedding), self.network.standardise(teacher))
-        return (1 - F.cosine_similarity(embedding, teacher)).mean() + 0.5 * (1 - centred).mean() + 0.3 * helper
+        clip, dry, teacher = batch
+        network = self.network
+        embedding, _, voice = network.analyse(clip)
+        wanted = levelled(network.mel_power(dry)).pow(0.3)
+        helper = F.l1_loss((voice + 1e-9).pow(0.3), wanted) / wanted.mean()
+        found, right = network.standardise(embedding), network.standardise(teacher)
+        centred = F.cosine_similarity(found, right)
+        self.log("train/mel", helper.detach())
+        self.log("train/centred_cosine", centred.mean().detach())
+        return (1 - F.cosine_similarity(embedding, teacher)).mean() + (1 - centred).mean() + helper
 
     def validation_step(self, batch: list[Tensor], index: int) -> None:
         clip, _, teacher = batch
-        embedding, _ = self.network.analyse(clip)
-        centred = F.cosine_similarity(self.network.standardise(embedding), self.network.standardise(teacher))
+        embedding, _, _ = self.network.analyse(clip)
+        found, right = self.network.standardise(embedding), self.network.standardise(teacher)
+        likeness = F.normalize(found, dim=-1) @ F.normalize(right, dim=-1).T
         self.log("val/cosine", F.cosine_similarity(embedding, teacher).mean(), prog_bar=True, sync_dist=True)
-        self.log("val/centred_cosine", centred.mean(), prog_bar=True, sync_dist=True)
+        self.log("val/centred_cosine", likeness.diag().mean(), prog_bar=True, sync_dist=True)
+        # Of two people, the share of clips that are more like the one who speaks.
+        told = (likeness.diag()[:, None] > likeness).sum() / (likeness.numel() - len(likeness))
+        self.log("val/told_apart", told, prog_bar=True, sync_dist=True)
 
 
 def separated(network: Extractor, mixture: Tensor, half: bool) -> tuple[Tensor, Tensor]:

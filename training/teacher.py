@@ -35,7 +35,9 @@ class Ge2eEncoder(nn.Module):
 
     def forward(self, mels: Tensor) -> Tensor:
         """``[batch, frames, 40]`` -> ``[batch, 256]``, unit norm."""
-        _, (hidden, _) = self.lstm(mels)
+        # Zeros made of the input: an exported graph would otherwise hold as many states as the traced clip had pieces.
+        start = (0 * mels[:, :1, 0]).expand(3, -1, 256)
+        _, (hidden, _) = self.lstm(mels, (start, start))
         raw = torch.relu(self.linear(hidden[-1]))
         return raw / raw.norm(dim=1, keepdim=True).clamp_min(1e-6)
 

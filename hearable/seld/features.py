@@ -20,6 +20,7 @@ FFT = 1024
 MELS = 64
 FRAMES_PER_LABEL = 5
 CHANNELS: dict[Format, int] = {"foa": 7, "mic": 10}
+TOGETHER = 256  # frames at a time: a minute's windows at once are hundreds of megabytes
 RANGE_DB = 80.0  # below a channel's loudest value in the clip nothing is told apart
 
 
@@ -44,7 +45,10 @@ def stft(audio: NDArray[np.float32]) -> Spectra:
     window = np.pad(np.hanning(WINDOW + 1)[:-1], (FFT - WINDOW) // 2).astype(np.float32)
     padded = np.pad(np.asarray(audio, np.float32), ((0, 0), (FFT // 2, FFT // 2)))
     frames = sliding_window_view(padded, FFT, axis=-1)[:, ::HOP][:, : audio.shape[1] // HOP]
-    return np.fft.rfft(frames * window, axis=-1).astype(np.complex64)
+    spectra = np.empty((*frames.shape[:2], FFT // 2 + 1), np.complex64)
+    for part in _parts(frames.shape[1]):
+        spectra[:, part] = np.fft.rfft(frames[:, part] * window, axis=-1)
+    return spectra
 
 
 def log_mel(spectra: Spectra) -> Features:
@@ -65,11 +69,18 @@ def intensity(spectra: Spectra) -> Features:
 
 def gcc_phat(spectra: Spectra) -> Features:
     """Cross-correlation of phases ``[6, frames, 64]`` of the pairs 01 02 03 12 13 23; the middle (32) is lag 0."""
-    pairs = np.stack([np.conj(spectra[a]) * spectra[b] for a, b in combinations(range(4), 2)])
-    size = np.abs(pairs)
-    phases = np.where(size > 0, pairs / np.maximum(size, np.finfo(np.float32).tiny), 1)
-    lags = np.fft.irfft(phases, axis=-1)
-    return np.concatenate([lags[..., -MELS // 2 :], lags[..., : MELS // 2]], -1).astype(np.float32)
+    found = np.empty((6, spectra.shape[1], MELS), np.float32)
+    for part in _parts(spectra.shape[1]):
+        pairs = np.stack([np.conj(spectra[a, part]) * spectra[b, part] for a, b in combinations(range(4), 2)])
+        size = np.abs(pairs)
+        phases = np.where(size > 0, pairs / np.maximum(size, np.finfo(np.float32).tiny), 1)
+        lags = np.fft.irfft(phases, axis=-1)
+        found[:, part] = np.concatenate([lags[..., -MELS // 2 :], lags[..., : MELS // 2]], -1)
+    return found
+
+
+def _parts(frames: int) -> list[slice]:
+    return [slice(first, first + TOGETHER) for first in range(0, frames, TOGETHER)]
 
 
 def _power(spectra: Spectra) -> Features:

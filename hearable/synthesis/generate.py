@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import as_completed
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from hearable.errors import AudioError
-from hearable.processes import process_pool
+from hearable.processes import process_map
 from hearable.synthesis.render_seld import render_seld
 from hearable.synthesis.seld_card import write_card
 from hearable.synthesis.seld_draw import ClipId, SeldDraw
@@ -125,10 +124,7 @@ def _plain(data: Any) -> Any:
 def _submitting(workers: int, dask: str | None) -> Iterator[Callable[[bytes, Path, Sequence[ClipId]], Iterator[None]]]:
     """Yields a function that makes clips and yields after each."""
     if dask is None:
-        with process_pool(workers) as pool:
-            yield lambda job, out, clips: (
-                future.result() for future in as_completed([pool.submit(make_clip, job, str(out), c) for c in clips])
-            )
+        yield lambda job, out, clips: process_map(partial(make_clip, job, str(out)), clips, workers)
         return
     import distributed
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hearable.errors import AudioError
-from hearable.processes import process_pool
+from hearable.processes import process_map
 from hearable.synthesis.arrays import receiver
 from hearable.synthesis.diffuse import N_FFT, diffuse_covariance
 from hearable.synthesis.seld_checks import check_scene
@@ -120,12 +121,8 @@ def verify_dataset(out: Path, workers: int = 1, done: Callable[[int, int], None]
 
 
 def _each(out: Path, paths: Sequence[Path], recipe: dict[str, Any], workers: int) -> Iterator[ClipFindings]:
-    jobs = ([out] * len(paths), paths, [recipe] * len(paths))
-    if workers == 1:
-        yield from map(check_clip, *jobs)
-        return
-    with process_pool(workers) as pool:
-        yield from pool.map(check_clip, *jobs)
+    check = partial(check_clip, out, recipe=recipe)
+    yield from map(check, paths) if workers == 1 else process_map(check, paths, workers)
 
 
 def _check_files(report: Report, out: Path, clips: Sequence[str]) -> None:
