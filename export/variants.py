@@ -9,10 +9,11 @@ out/vectors/                 100 chained chunks: inputs, outputs, last state (`e
 
 from __future__ import annotations
 
-import statistics
+import shutil
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,12 +21,13 @@ import numpy as np
 import onnx
 import onnxruntime
 
+from export.compiled import Compiled
 from export.emit_c import emit, half_weights
 from export.quantise import calibration, dynamic, static
-from export.vectors import anybody, noise, write_vectors
+from export.scores import Scoring, score
+from export.vectors import CHUNKS, anybody, noise, write_vectors
+from export.verify import report
 from hearable.checkpoints import conditioner_path
-from hearable.evaluation import evaluate
-from hearable.protocol import Evaluator, Protocol
 from hearable.session import Graph, open_pair
 from hearable.spec import ModelSpec
 from hearable.timing import Timing, summarize
@@ -35,26 +37,17 @@ CALIBRATION_SCENES = 8
 
 
 @dataclass(frozen=True)
-class Scoring:
-    """On what variants are scored: a data folder, the split of the scenes, that of the calibration, an enroller."""
-
-    data: Path
-    scenes: int
-    split: str
-    calibration_split: str
-    enroller: str
-
-
-@dataclass(frozen=True)
 class Variant:
-    """A variant as it was measured; ``si_sdri_db`` is ``None`` where it was not scored."""
+    """A variant as it was measured; ``si_sdri_db`` is ``None`` where it was not scored.
+
+    ``error_db``: power of the difference to the model's output, relative to that, over the test vectors.
+    """
 
     name: str
     path: Path
     size: int
-    mean_ms: float
-    p50_ms: float
-    p99_ms: float
+    error_db: float
+    timing: Timing
     si_sdri_db: float | None
     shipped: bool = True
 
@@ -101,45 +94,75 @@ def make(name_or_path: str, folder: Path, int8: bool, ort: bool, c: bool, scorin
     paths = [save(model, conditioner, name, folder)]
     (folder / "vectors").mkdir(exist_ok=True)
     write_vectors(extractor, anybody(conditioning), folder / "vectors")
+    compiled = None
     if c:
         half = half_weights(model)
         paths.append(save(half, conditioner, f"{name}-half", folder))
-        emit(onnx.load(paths[-1]), folder)
+        compiled = build(onnx.load(paths[-1]), folder)
     if int8:
         assert scoring is not None  # seen to above
         calibrated = (scoring.enroller, scoring.data, scoring.calibration_split, CALIBRATION_SCENES)
         feeds = calibration(paths[0], *calibrated)
         paths.append(save(dynamic(model), conditioner, f"{name}-int8-dynamic", folder))
         paths.append(save(static(model, feeds), conditioner, f"{name}-int8-static", folder))
-    variants = judge(measured(paths, scoring))
+    variants = judge(measured(paths, compiled, scoring, anybody(conditioning)))
     for variant in variants:
-        if ort and variant.shipped:
-            to_ort(variant.path)
         if not variant.shipped:
             variant.path.unlink()
-            conditioner_path(variant.path).unlink()
+            conditioner_path(variant.path).unlink(missing_ok=True)
+        elif ort and variant.path.suffix == ".onnx":
+            check_ort(to_ort(variant.path)[0], variant.path, anybody(conditioning))
     return write_table(variants, extractor.spec, folder)
 
 
-def measured(paths: list[Path], scoring: Scoring | None) -> list[Variant]:
-    """Size, time of a chunk on one thread, and SI-SDRi with noisy enrollment where there is something to score on."""
+def build(model: onnx.ModelProto, folder: Path) -> Compiled | None:
+    """Write C, and compile it elsewhere for comparison where there is gcc."""
+    emit(model, folder)
+    with tempfile.TemporaryDirectory() as elsewhere:
+        return Compiled(model, Path(elsewhere)) if shutil.which("gcc") else None
+
+
+def measured(
+    paths: list[Path], compiled: Compiled | None, scoring: Scoring | None, conditioning: np.ndarray
+) -> list[Variant]:
+    """Size, difference to the first, time of a chunk on one thread; SI-SDRi where there is something to score on.
+
+    C has a row of its own, with the score of the graph that it equals and the size of its weights.
+    """
     graphs = [Graph(path, "extractor") for path in paths]
-    timings = take_turns(graphs)
-    return [
-        Variant(
-            graph.spec.name,
-            graph.path,
-            graph.path.stat().st_size,
-            timing.rtf * graph.spec.chunk_ms,
-            timing.p50_ms,
-            timing.p99_ms,
-            None if scoring is None else score(graph.path, scoring),
-        )
-        for graph, timing in zip(graphs, timings, strict=True)
+    outputs = [run(graph, conditioning) for graph in graphs]
+    known: list[float] | list[None] = [None] * len(paths)
+    if scoring is not None:
+        known = score(paths, scoring, paths[0].with_suffix(".scores.csv"))
+    timings = take_turns([*graphs, *([compiled] if compiled else [])])
+    variants = [
+        Variant(graph.spec.name, path, path.stat().st_size, error_db(output, outputs[0]), timing, scored)
+        for graph, path, output, timing, scored in zip(graphs, paths, outputs, timings, known, strict=False)
     ]
+    if compiled is not None:
+        half = next(v for v in variants if v.name == compiled.spec.name.removesuffix(".c"))
+        output = run(compiled, conditioning)
+        report(f"{compiled.spec.name}, ONNX and C", float(np.abs(output - outputs[variants.index(half)]).max()))
+        error, timing = error_db(output, outputs[0]), timings[-1]
+        path = half.path.with_name(compiled.spec.name)
+        row = replace(half, name=path.name, path=path, size=compiled.weight_bytes, error_db=error, timing=timing)
+        variants.insert(variants.index(half) + 1, row)
+    return variants
 
 
-def take_turns(graphs: list[Graph], chunks: int = 1000, warmup: int = 50) -> list[Timing]:
+def run(extractor: Graph | Compiled, conditioning: np.ndarray) -> np.ndarray:
+    """Output ``[chunks, channels, chunk_samples]`` over the noise of the test vectors."""
+    state = extractor.state()
+    return np.stack([extractor.step(chunk, conditioning, state) for chunk in noise(extractor.spec, CHUNKS)])
+
+
+def error_db(output: np.ndarray, expected: np.ndarray) -> float:
+    """Power of the difference relative to that of what is expected; -inf where there is none."""
+    with np.errstate(divide="ignore"):
+        return float(10 * np.log10(np.sum((output - expected) ** 2.0) / np.sum(expected**2.0)))
+
+
+def take_turns(graphs: Sequence[Graph | Compiled], chunks: int = 1000, warmup: int = 50) -> list[Timing]:
     """Time graphs chunk by chunk in turn, so that a busy machine slows all alike."""
     spec = graphs[0].spec
     sound = noise(spec, warmup + chunks)
@@ -152,14 +175,6 @@ def take_turns(graphs: list[Graph], chunks: int = 1000, warmup: int = 50) -> lis
             graph.step(chunk, conditioning, states[i])
             seconds[i, n] = time.perf_counter() - begin
     return [summarize(row[warmup:].tolist(), spec.chunk_samples / spec.sample_rate_hz) for row in seconds]
-
-
-def score(path: Path, scoring: Scoring) -> float:
-    """Mean SI-SDRi in dB, with noisy enrollment."""
-    evaluator = Evaluator(Protocol(scoring.data, scoring.split, str(path), scoring.enroller))
-    with tempfile.TemporaryDirectory() as folder:
-        rows = evaluate(evaluator, scoring.scenes, Path(folder) / "scores.csv")
-    return statistics.fmean(r.si_sdri_db for r in rows if r.condition == "noisy" and r.si_sdri_db is not None)
 
 
 def judge(variants: list[Variant]) -> list[Variant]:
@@ -176,8 +191,8 @@ def judge(variants: list[Variant]) -> list[Variant]:
 
 def recommended(variants: list[Variant]) -> Variant:
     """The fastest of those that are shipped; the model as it is, unless that saves at least 5%."""
-    fastest = min((v for v in variants if v.shipped), key=lambda v: v.p50_ms)
-    return fastest if fastest.p50_ms <= 0.95 * variants[0].p50_ms else variants[0]
+    fastest = min((v for v in variants if v.shipped), key=lambda v: v.timing.p50_ms)
+    return fastest if fastest.timing.p50_ms <= 0.95 * variants[0].timing.p50_ms else variants[0]
 
 
 def write_table(variants: list[Variant], spec: ModelSpec, folder: Path) -> Path:
@@ -190,21 +205,33 @@ def write_table(variants: list[Variant], spec: ModelSpec, folder: Path) -> Path:
         f"{spec.parameters:,} parameters, {spec.macs_per_chunk / 1e6:.2f} M multiply-accumulates a chunk; "
         f"embedding space `{spec.embedding_space}`. Times: onnxruntime {onnxruntime.__version__}, one thread, here.",
         "",
-        "| variant | kB | mean ms | p99 ms | SI-SDRi dB | |",
-        "|---|---|---|---|---|---|",
+        "| variant | kB | difference dB | mean ms | p99 ms | SI-SDRi dB | |",
+        "|---|---|---|---|---|---|---|",
     ]
     for v in variants:
-        score = "-" if v.si_sdri_db is None else f"{v.si_sdri_db:.2f}"
+        scored = "-" if v.si_sdri_db is None else f"{v.si_sdri_db:.2f}"
         verdict = (
             "recommended" if v is best else "" if v.shipped else f"not shipped: larger, or loses over {LOSS_DB} dB"
         )
-        lines.append(f"| {v.name} | {v.size / 1000:.0f} | {v.mean_ms:.2f} | {v.p99_ms:.2f} | {score} | {verdict} |")
+        error = "-" if v is variants[0] else f"{v.error_db:.0f}"
+        times = f"{v.timing.rtf * spec.chunk_ms:.2f} | {v.timing.p99_ms:.2f}"
+        lines.append(f"| {v.name} | {v.size / 1000:.0f} | {error} | {times} | {scored} | {verdict} |")
     card, text = folder / f"{spec.name}.variants.md", "\n".join([*lines, "", "Weights: CC BY 4.0.", ""])
     temporary = card.with_suffix(".tmp")
     temporary.write_text(text)
     temporary.replace(card)
     print(text)
     return card
+
+
+def check_ort(path: Path, original: Path, conditioning: np.ndarray) -> None:
+    """Is the ORT file the model?
+
+    Raises:
+        VerificationError: their outputs differ by more than 1e-4.
+    """
+    found, expected = (run(Graph(p, "extractor"), conditioning) for p in (path, original))
+    report(f"{original.name}, ONNX and ORT format", float(np.abs(found - expected).max()))
 
 
 def to_ort(path: Path) -> tuple[Path, Path]:

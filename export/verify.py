@@ -21,7 +21,8 @@ class VerificationError(RuntimeError):
     """A difference above the bound."""
 
 
-def _report(what: str, difference: float) -> float:
+def report(what: str, difference: float) -> float:
+    """Print a difference beside its bound, and refuse it above."""
     print(f"{what}: largest difference {difference:.2e}, bound {BOUND:.0e}")
     if not difference <= BOUND:
         raise VerificationError(f"{what}: expected at most {BOUND}, found {difference}")
@@ -70,11 +71,11 @@ def verify_extractor(network: nn.Module, path: Path, chunks: int = CHUNKS) -> di
     torch_stream = np.concatenate(streamed, 1)[:, lookahead:]
     onnx_stream = np.concatenate(onnx_streamed, 1)[:, lookahead:]
     return {
-        "conditioner": _report("conditioner, torch and ONNX", float(np.abs(conditioning[0].numpy() - from_onnx).max())),
-        "streaming": _report(
+        "conditioner": report("conditioner, torch and ONNX", float(np.abs(conditioning[0].numpy() - from_onnx).max())),
+        "streaming": report(
             "torch, whole and streaming", float(np.abs(whole[:, : -lookahead or None] - torch_stream).max())
         ),
-        "onnx": _report("streaming, torch and ONNX", float(np.abs(torch_stream - onnx_stream).max())),
+        "onnx": report("streaming, torch and ONNX", float(np.abs(torch_stream - onnx_stream).max())),
     }
 
 
@@ -94,4 +95,4 @@ def verify_enroller(network: Enroller, path: Path) -> dict[str, float]:
         expected = network(torch.from_numpy(clip))
         found = graph.run({"clip": clip})
         worst = max(worst, *(float(np.abs(e.numpy() - f).max()) for e, f in zip(expected, found, strict=True)))
-    return {"onnx": _report("enrollment, torch and ONNX", worst)}
+    return {"onnx": report("enrollment, torch and ONNX", worst)}

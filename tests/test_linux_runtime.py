@@ -1,4 +1,4 @@
-"""hearable-rt: equal to Python here and on aarch64 (emulated), within its memory, without allocations of its own."""
+"""hearable-rt: equal to Python here and on aarch64 (emulated), within its memory, without allocations in the stream."""
 
 import glob
 import os
@@ -74,16 +74,41 @@ def test_equals_python_within_its_memory(built, vectors):
     assert report["heap_growth_bytes"] == 0
 
 
+def watcher(compiler, folder):
+    """What counts the allocations and measures the memory of a program that loads it first."""
+    library = folder / "watch.so"
+    flags = ["-std=c99", "-pedantic", "-O2", "-Wall", "-Wextra", "-Wconversion", "-Werror", "-fPIC", "-shared"]
+    subprocess.run([compiler, *flags, SOURCE / "tests" / "watch_memory.c", "-o", library], check=True)
+    return library
+
+
 def test_allocates_nothing_after_start(built, vectors, tmp_path):
-    counter = tmp_path / "count.so"
-    source = SOURCE / "tests" / "count_allocations.c"
-    subprocess.run(["gcc", "-O2", "-fPIC", "-shared", source, "-o", counter], check=True)
-    reports = [
-        run([built / "hearable-rt"], vectors, library(), vectors[2][:chunks], LD_PRELOAD=str(counter))[1]
+    watch = watcher("gcc", tmp_path)
+    few, many = (
+        run([built / "hearable-rt"], vectors, library(), vectors[2][:chunks], LD_PRELOAD=str(watch))[1]
         for chunks in (50, CHUNKS)
+    )
+    assert few["libc_allocations"] == many["libc_allocations"] > 1000  # those of hb_open are seen
+    assert many["arena_requests"] > 10 * CHUNKS and many["arena_overflows"] == 0
+    assert many["resident_kb"] < 60_000
+
+
+def test_the_heap_serves_from_its_arena_and_then_from_the_c_library(tmp_path):
+    folder = SOURCE / "port" / "linux"
+    flags = [
+        "-std=c99",
+        "-pedantic",
+        "-O1",
+        "-fno-builtin",
+        "-Wall",
+        "-Wextra",
+        "-Wconversion",
+        "-Werror",
+        f"-I{folder}",
     ]
-    assert reports[0]["allocations_program"] > 0  # those of hb_open: they are seen
-    assert reports[0]["allocations_program"] == reports[1]["allocations_program"]
+    command = ["gcc", *flags, SOURCE / "tests" / "test_heap.c", folder / "hb_heap.c", "-o", tmp_path / "test_heap"]
+    subprocess.run(command, check=True)
+    subprocess.run([tmp_path / "test_heap"], check=True)
 
 
 def test_generated_c_takes_the_place_of_onnxruntime(vectors, tmp_path):
@@ -182,8 +207,15 @@ TOOLS = ("aarch64-linux-gnu-gcc", "qemu-aarch64")
     not all(map(shutil.which, TOOLS)),
     reason=f"not installed: {', '.join(TOOLS)} (Debian: gcc-aarch64-linux-gnu, libc6-dev-arm64-cross, qemu-user)",
 )
-def test_aarch64_equals_python(built, vectors, ort_aarch64):
+def test_aarch64_equals_python_within_its_memory_and_allocates_nothing(built, vectors, ort_aarch64, tmp_path):
     emulated = ["qemu-aarch64", "-L", "/usr/aarch64-linux-gnu", built / "aarch64" / "hearable-rt"]
     output, report = run(emulated, vectors, ort_aarch64)
     assert np.abs(output - vectors[3]).max() < 1e-4
     assert report["heap_growth_bytes"] == 0
+    # Given to the program, not to the emulator.
+    watch = watcher("aarch64-linux-gnu-gcc", tmp_path)
+    emulated[1:1] = ["-E", f"LD_PRELOAD={watch}"]
+    few, many = (run(emulated, vectors, ort_aarch64, vectors[2][:chunks])[1] for chunks in (20, 60))
+    assert few["libc_allocations"] == many["libc_allocations"] > 1000
+    assert many["arena_overflows"] == 0
+    assert many["resident_kb"] < 60_000

@@ -66,7 +66,8 @@ def test_a_session_is_recorded_and_a_replay_repeats_it(shipped, talk, tmp_path):
     output, _ = read_audio(first / "output.wav")
     events = [json.loads(line) for line in (first / "events.jsonl").read_text().splitlines()]
     assert {"add", "select", "background", "said"} <= {event["do"] for event in events}
-    assert mixture.shape == output.shape and mixture.shape[1] > 40000  # a busy machine begins later
+    assert mixture.shape == output.shape and mixture.shape[1] > 40000  # a busy machine may skip some
+    np.testing.assert_array_equal(mixture[:, :2560], read_audio(talk)[0][:, :2560])  # from the first sample on
 
     again, _ = controlled(shipped, replay=first, record=tmp_path / "second")
     until(lambda: again.status().engine.state == "ended", again)
@@ -75,13 +76,11 @@ def test_a_session_is_recorded_and_a_replay_repeats_it(shipped, talk, tmp_path):
     second = next((tmp_path / "second").iterdir())
     heard, _ = read_audio(second / "mixture.wav")
     repeated, _ = read_audio(second / "output.wav")
-    # The second recording began some chunks into the replay.
-    starts = [n for n in range(0, 24000, 128) if np.array_equal(mixture[:, n : n + 2560], heard[:, :2560])]
-    assert len(starts) == 1
-    samples = min(heard.shape[1], mixture.shape[1] - starts[0])
-    difference = np.abs(output[:, starts[0] :][:, :samples] - repeated[:, :samples])
-    if not (control.engine.counts.sheds or again.engine.counts.sheds):  # a busy machine may let everything pass
-        assert difference[:, 16000:].max() < 1e-3  # the state of the first session's beginning has faded
+    np.testing.assert_array_equal(heard[:, :2560], mixture[:, :2560])
+    samples = min(heard.shape[1], mixture.shape[1])
+    same = np.array_equal(heard[:, :samples], mixture[:, :samples])
+    if same and not (control.engine.counts.sheds or again.engine.counts.sheds):  # a busy machine skips, and rests
+        assert np.abs(output[:, :samples] - repeated[:, :samples]).max() < 1e-6
 
 
 def test_a_look_enrolls_selects_and_keeps_a_person(shipped, talk):
@@ -133,10 +132,9 @@ def test_a_model_file_that_is_altered_meanwhile_changes_nothing_until_it_is_load
     assert control.status().sound.fault is None and control.status().sound.selected == "anna"
     control.do("look", True)
     until(lambda: (control.status().sound.looking_s or 0) > 2.1, control)
-    control.do("look", False)  # the enroller is loaded only now
-    until(lambda: any("enroll.onnx" in text for text in said), control)
-    chunks = control.status().sound.chunks
-    until(lambda: control.status().sound.chunks > chunks + 10, control)
+    control.do("look", False)
+    until(lambda: any("person-1 enrolled" in text for text in said), control)
+    until(lambda: control.status().sound.selected == "person-1", control)
     control.close()
     with pytest.raises(ModelAltered):
         load_model("toy")

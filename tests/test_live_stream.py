@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +127,7 @@ def test_a_worker_that_was_held_up_is_back_at_its_first_delay(toy, noise):
     assert stream.latency_s == before
     assert lag(devices.output(), audio) == round(16000 * before)
     assert any("busy for" in text for text in said)
+    assert any("the engine waited 2000 ms for a processor" in text for text in said)
 
 
 @pytest.mark.parametrize(("shared", "which"), [(True, "both"), (False, "both"), (False, "in"), (False, "out")])
@@ -165,6 +167,7 @@ def test_a_network_that_is_too_slow_gives_way_and_comes_back(toy, noise):
     devices.run(1.0)
     assert stream.counts.sheds == 1 and processor.shedding
     assert any("too slow" in text for text in said)
+    assert any("worked for 20 ms" in text for text in said)
     assert 0 < stream.counts.missed - missed < 20  # gaps only until it gave way
     missed = stream.counts.missed
     cost = 0.001
@@ -173,6 +176,21 @@ def test_a_network_that_is_too_slow_gives_way_and_comes_back(toy, noise):
     assert stream.latency_s == before and lag(devices.output(), audio) == round(16000 * before)
     level = np.std(devices.output()[:, -8000:]) / np.std(noise)
     assert level == pytest.approx(toymodel.gain(1), rel=0.05)  # the person, not everything
+
+
+def test_a_device_that_calls_in_bursts_is_named_as_the_cause(toy, noise):
+    devices = SimDevices(playing(noise))
+    stream, _, said = start(toy, devices)
+    devices.run(0.5)
+    devices.time += 0.03
+    for _ in range(3):
+        stream.capture(noise[:, :128])
+        stream.play(np.empty((2, 128), np.float32))
+    stream.work()
+    assert stream.counts.missed == 2
+    assert len(said) == 1 and re.search(
+        "missed 2; at worst the sound system paused for (3[0-9]) ms, the engine", said[0]
+    )
 
 
 def test_an_exception_in_the_worker_is_told_and_the_sound_goes_on(toy, noise):

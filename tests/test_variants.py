@@ -11,11 +11,14 @@ onnx = pytest.importorskip("onnx")
 
 from export.__main__ import app  # noqa: E402
 from export.quantise import calibration, dynamic, quantised_nodes, static  # noqa: E402
+from export.scores import Scoring, score  # noqa: E402
 from export.to_onnx import export_extractor  # noqa: E402
-from export.variants import Scoring, Variant, judge, make, recommended, save, to_ort  # noqa: E402
+from export.variants import Variant, judge, make, recommended, save, to_ort  # noqa: E402
 from export.vectors import noise  # noqa: E402
 from hearable.extractor import load_model  # noqa: E402
+from hearable.protocol import Evaluator, Protocol  # noqa: E402
 from hearable.session import Graph  # noqa: E402
+from hearable.timing import summarize  # noqa: E402
 from tests import tinykit, toymodel  # noqa: E402
 from training.network import Extractor, ExtractorConfig  # noqa: E402
 
@@ -77,11 +80,27 @@ def test_what_is_asked_for_is_written_and_scored(data, tmp_path, capsys):
     out = tmp_path / "out"
     card = make(str(path), out, False, True, True, Scoring(data, 1, tinykit.SPLIT, tinykit.SPLIT, str(enroller)))
     assert card.read_text() in capsys.readouterr().out
-    assert "| toy | " in card.read_text() and "| toy-half | " in card.read_text()
+    assert all(f"| {name} | " in card.read_text() for name in ("toy", "toy-half", "toy-half.c"))
     assert {p.name for p in out.iterdir()} >= {"toy.onnx", "toy.conditioner.onnx", "toy.ort", "hb_nn.h", "toy-half.c"}
     assert "ai.onnx;" in (out / "toy.operators.config").read_text()
     given, expected = (np.fromfile(out / "vectors" / f"{n}.f32", "<f4") for n in ("input", "expected"))
     assert given.size == expected.size == 100 * 2 * 128
+
+
+def test_scores_are_those_of_an_evaluation_and_are_kept(data, tmp_path):
+    path, enroller = toymodel.save_pair(tmp_path), toymodel.save_enroller(tmp_path)
+    scoring, file = Scoring(data, 2, tinykit.SPLIT, tinykit.SPLIT, str(enroller)), tmp_path / "scores.csv"
+    found = score([path], scoring, file)
+    evaluator = Evaluator(Protocol(data, tinykit.SPLIT, str(path), str(enroller)))
+    rows = [row for scene in range(2) for row in evaluator.rows(scene) if row.condition == "noisy"]
+    assert found == [pytest.approx(np.mean([row.si_sdri_db for row in rows]), abs=1e-4)]
+    lines = file.read_text().splitlines()
+    assert len(lines) == 2
+    # A scene that is missing is computed, the others are read.
+    name = lines[0].split(",")[0]
+    file.write_text(f"{name},0,7.0\n")
+    assert score([path], scoring, file) == [pytest.approx((7.0 + rows[1].si_sdri_db) / 2, abs=1e-4)]
+    assert file.read_text().splitlines() == [f"{name},0,7.0", lines[1]]
 
 
 def test_ort_format_equals_the_graph(pair, tmp_path):
@@ -97,8 +116,8 @@ def test_ort_format_equals_the_graph(pair, tmp_path):
 
 
 def test_8_bits_are_shipped_where_smaller_and_as_good(tmp_path):
-    first = Variant("m", tmp_path, 100, 1.0, 1.0, 2.0, 8.0)
-    eight = replace(first, name="m-int8-static", size=60, p50_ms=0.7, si_sdri_db=7.85)
+    first = Variant("m", tmp_path, 100, -np.inf, summarize([0.001], 0.008), 8.0)
+    eight = replace(first, name="m-int8-static", size=60, timing=summarize([0.0007], 0.008), si_sdri_db=7.85)
     for variant, shipped in (
         (eight, True),
         (replace(eight, si_sdri_db=7.7), False),
@@ -108,7 +127,7 @@ def test_8_bits_are_shipped_where_smaller_and_as_good(tmp_path):
     ):
         assert judge([first, variant])[1].shipped == shipped
     assert recommended(judge([first, eight])) == eight
-    assert recommended(judge([first, replace(eight, p50_ms=0.97)])) == first
+    assert recommended(judge([first, replace(eight, timing=summarize([0.00097], 0.008))])) == first
     assert recommended(judge([first, replace(eight, size=101)])) == first
 
 

@@ -179,10 +179,41 @@ def test_a_recording(page, tmp_path):
     assert si_sdr(heard, np.tile(mixture.mean(axis=0), (2, 1))).mean() > 40
 
 
-@pytest.mark.parametrize("name", ["live", "recording"])
-def test_everything_that_can_be_operated_has_a_name(page, name):
-    page.get_by_role("tab", name=name).click()
-    unnamed = page.locator(f"#{name} :is(button, input, select, a)").evaluate_all(
-        "found => found.filter(e => !(e.labels?.length || e.textContent.trim() || e.ariaLabel)).map(e => e.outerHTML)"
+OPERATED = {"button", "checkbox", "combobox", "link", "meter", "radio", "slider", "spinbutton", "tab", "textbox"}
+
+
+def accessible(page) -> list[tuple[str, str, dict]]:
+    """Role, name and properties of everything that a screen reader finds."""
+    nodes = page.context.new_cdp_session(page).send("Accessibility.getFullAXTree")["nodes"]
+    return [
+        (node["role"]["value"], node.get("name", {}).get("value", "").strip(),
+         {p["name"]: p["value"].get("value") for p in node.get("properties", ())})
+        for node in nodes if not node["ignored"]
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("tab", ["Live", "Recording"])
+def test_a_screen_reader_finds_a_name_for_everything_and_hears_the_news(page, tab):
+    page.get_by_role("tab", name=tab).click()
+    page.evaluate(
+        "for (const e of document.querySelectorAll('details, #chosen, #result')) e.open = !(e.hidden = false)"
     )
-    assert not unnamed
+    found = accessible(page)
+    roles = [role for role, _, _ in found]
+    assert {"heading", "tablist", "tabpanel", "image"} <= set(roles)
+    assert not [(role, name) for role, name, _ in found if role in {*OPERATED, "image", "tabpanel"} and not name]
+    assert [properties["live"] for role, _, properties in found if role == "status"] == ["polite"]
+    assert sum(role in OPERATED for role in roles) >= 9
+
+
+def test_everything_is_reached_by_tab(page):
+    listen(page)
+    page.get_by_role("tab", name="Live").focus()
+    reached = []
+    while "Devices" not in reached:
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.id || document.activeElement.textContent.trim()"))
+    people = {"Save", "Forget"}
+    assert people <= set(reached)
+    order = "listen bypass mute record look name who-0 background Devices".split()
+    assert [name for name in reached if name not in people] == order

@@ -26,6 +26,7 @@ def latency(
     spec = open_graph(model, "extractor").spec
     probe = Probe(spec.sample_rate_hz, spec.chunk_samples)
     engine = Engine(probe, input, output, tell=warn)
+    engine.open()
     engine.start()
     begin = time.monotonic()
     while not probe.done:

@@ -22,7 +22,7 @@ from hearable.live.recorder import Recorder
 from hearable.live.replay import Replay
 from hearable.live.watch import SoundWatch
 from hearable.profiles import SpeakerProfile
-from hearable.session import Graph, open_graph
+from hearable.session import open_graph
 
 LEAST_BACKGROUND_DB = -60.0  # one step below is silence
 
@@ -75,7 +75,8 @@ class Control:
     def __init__(self, settings: Settings, tell: Callable[[str], None]):
         self._settings, self._show = settings, tell
         self.processor = LiveProcessor(load_model(settings.model))
-        self._enroller: Graph | None = None
+        # Before sound flows: loading a graph holds the interpreter's lock for some 35 ms.
+        self._enroller = open_graph(settings.enroller, "enroller")
         self._enrolling = threading.Lock()
         self._recorder: Recorder | None = None
         self._watch = SoundWatch()
@@ -122,9 +123,10 @@ class Control:
         """
         if self._replay is not None:
             self._replay.apply_due(self._again)
-        self.engine.start(patient)
+        self.engine.open(patient)
         if self._settings.record is not None:
-            self._record()
+            self._record()  # before the first chunk
+        self.engine.start()
 
     def close(self) -> None:
         """End recording and sound."""
@@ -243,8 +245,6 @@ class Control:
     def _learn(self, clip: Audio) -> None:
         """Enroll from a clip: it takes a while, in a thread of its own."""
         try:
-            if self._enroller is None:
-                self._enroller = open_graph(self._settings.enroller, "enroller")
             profile = enroll(clip, self.processor.rate, self._enroller)
             name = next(n for n in (f"person-{k}" for k in itertools.count(1)) if n not in self.processor.people)
             self._add(name, profile)

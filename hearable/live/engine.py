@@ -87,8 +87,8 @@ class Engine:
             for run in (self._worker, self._supervisor)
         ]
 
-    def start(self, patient: bool = False) -> None:
-        """Open the devices and begin.
+    def open(self, patient: bool = False) -> None:
+        """Open the devices; nothing is processed before ``start``.
 
         Args:
             patient: wait for devices that are not there, as when they vanish later.
@@ -104,6 +104,9 @@ class Engine:
             if not patient:
                 raise
             self._lost()
+
+    def start(self) -> None:
+        """Begin."""
         for thread in self._threads:
             thread.start()
 

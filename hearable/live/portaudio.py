@@ -14,6 +14,7 @@ from hearable.errors import AudioError
 from hearable.live.devices import Device, Way, choose, remembered_devices
 
 BLOCK_S = 0.008
+OURS_IN_JACK = "PortAudio"  # how PortAudio calls its clients
 # Takes float32 [2, n] heard, [2, n] to fill (None where a callback has no such side), and whether sound was lost.
 Callback: TypeAlias = Callable[[Audio | None, Audio | None, bool], None]
 
@@ -49,6 +50,8 @@ def query_devices() -> list[Device]:
                 defaults=_ways(d["index"], default_in, default_out),
             )
             for d in sounddevice.query_devices()
+            # In JACK, what another process of ours plays: heard again it would howl.
+            if not ("JACK" in hosts[d["hostapi"]] and d["name"] == OURS_IN_JACK)
         ]
 
 

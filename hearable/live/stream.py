@@ -18,6 +18,7 @@ import numpy as np
 
 from hearable.chunks import Audio, Rechunker
 from hearable.live.drift import DriftControl
+from hearable.live.lateness import Lateness
 from hearable.live.overload import Overload
 from hearable.live.ring import Ring
 from hearable.live.varispeed import Varispeed
@@ -135,6 +136,7 @@ class LiveStream:
         self._lead = 0  # samples between capturing and playing
         self._planned = (0, 0)  # the blocks that the lead was made for
         self._overload = Overload(self._chunk_s)
+        self._lateness = Lateness(tell, now)
         self._seconds: deque[float] = deque(maxlen=TIMED_CHUNKS)
         self.counts = Counts() if counts is None else counts
 
@@ -143,6 +145,7 @@ class LiveStream:
     def capture(self, block: Audio) -> None:
         """Take ``[2, samples]`` from the microphones."""
         begin, samples = self._captured[0], block.shape[1]
+        self._lateness.called()
         self._in.write(begin, block)
         self._in_block = max(self._in_block, samples)
         self._captured = (begin + samples, self._now())
@@ -174,6 +177,7 @@ class LiveStream:
         captured = self._captured[0]
         if not (captured and self._played[0]):
             return False  # not both devices run yet
+        self._lateness.begin()
         if self._planned != (self._in_block, self._out_block):
             self._synchronize()
         elif captured - self._taken > SKIP_S * self.in_hz:
@@ -189,6 +193,7 @@ class LiveStream:
             self._taken += fresh
             for chunk in self._rechunker.push(block if self._inward is None else self._inward.push(block)):
                 self._step(chunk)
+        self._lateness.end(self.counts.missed)
         return fresh > 0
 
     def _step(self, chunk: Audio) -> None:

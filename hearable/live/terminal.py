@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import ClassVar
 
+from rich.table import Table
 from rich.text import Text
 from textual import work
 from textual.app import App, ComposeResult
@@ -32,7 +33,7 @@ STEP_DB = 3.0
 class DeviceScreen(ModalScreen[int | None]):
     """Choose a device for one direction."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Back")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "dismiss(None)", "Back")]
     CSS = """
     DeviceScreen { align: center middle; }
     OptionList { width: 80%; height: auto; max-height: 80%; border: round $primary; }
@@ -90,24 +91,26 @@ class TerminalApp(App[str | None]):
         self._control = control
         self._look_key = LookKey()
         self.status: Status | None = None
+        self._parts = {name: Static(id=name) for name in ("people", "sound", "stream", "look")}
+        self._messages = RichLog(wrap=True, max_lines=200)
+        self._heights: tuple[object, ...] = ()  # what the heights of the parts depend on
 
     def compose(self) -> ComposeResult:
         """The rows: people and levels, the stream, the look, messages."""
         with Horizontal():
-            yield Static(id="people")
-            yield Static("starting ...", id="sound")
-        yield Static(id="stream")
-        yield Static(id="look")
-        yield RichLog(wrap=True, max_lines=200)
+            yield self._parts["people"]
+            yield self._parts["sound"]
+        yield self._parts["stream"]
+        yield self._parts["look"]
+        yield self._messages
         yield Footer()
 
     def on_mount(self) -> None:
         """Titles, and the refresh."""
-        for name, title in (("people", "People"), ("sound", "Sound"), ("stream", "Stream")):
-            self.query_one(f"#{name}", Static).border_title = title
-        log = self.query_one(RichLog)
-        log.border_title = "Messages"
-        log.can_focus = False  # keys are for the app
+        for name in ("people", "sound", "stream"):
+            self._parts[name].border_title = name.capitalize()
+        self._messages.border_title = "Messages"
+        self._messages.can_focus = False  # keys are for the app
         self.set_interval(REFRESH_S, self.refresh_all)
 
     def refresh_all(self) -> None:
@@ -125,12 +128,20 @@ class TerminalApp(App[str | None]):
             self._draw(status)
 
     def _draw(self, status: Status) -> None:
-        self.query_one("#people", Static).update(people_table(status))
-        sound = self.query_one("#sound", Static)
-        sound.update(sound_table(status))
-        sound.border_subtitle = marks(status)
-        self.query_one("#stream", Static).update(stream_table(status))
-        self.query_one("#look", Static).update(self._look_text(status))
+        # Laying the screen out anew takes most of the time, and is needed only when heights change.
+        engine, stream = status.engine, status.engine.stream
+        timed = stream is not None and stream.timing is not None
+        heights = (status.people, status.sound.fault, engine.input, engine.output, stream is None, timed)
+        layout, self._heights = heights != self._heights, heights
+        parts: dict[str, Table | Text] = {
+            "people": people_table(status),
+            "sound": sound_table(status),
+            "stream": stream_table(status),
+            "look": self._look_text(status),
+        }
+        for name, content in parts.items():
+            self._parts[name].update(content, layout=layout)
+        self._parts["sound"].border_subtitle = marks(status)
         if status.sound.looking_s is not None and status.sound.looking_s > LOOK_S[1]:
             self._look_key.end()  # the engine ended it
 
@@ -210,4 +221,4 @@ class TerminalApp(App[str | None]):
         ask("input", lambda: ask("output", done))
 
     def _write(self, text: str) -> None:
-        self.query_one(RichLog).write(Text(f"{time.strftime('%H:%M:%S')}  {text}"))
+        self._messages.write(Text(f"{time.strftime('%H:%M:%S')}  {text}"))

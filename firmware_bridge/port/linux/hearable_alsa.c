@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "hb_heap.h"
 #include "hb_runtime.h"
 
 #define PERIODS 4
@@ -81,7 +82,10 @@ static int run(hb_runtime *runtime, snd_pcm_t *capture, snd_pcm_t *playback, flo
         }
         for (int c = 0; c < s->channels; c++)
             for (int i = 0; i < s->chunk_samples; i++) chunk[c * s->chunk_samples + i] = frames[i * s->channels + c];
-        if (hb_process(runtime, chunk, chunk)) return fail("model", hb_error());
+        hb_heap_enter();
+        const int failed = hb_process(runtime, chunk, chunk);
+        hb_heap_leave();
+        if (failed) return fail("model", hb_error());
         for (int c = 0; c < s->channels; c++)
             for (int i = 0; i < s->chunk_samples; i++) frames[i * s->channels + c] = chunk[c * s->chunk_samples + i];
         if (transfer(playback, frames, s->chunk_samples, s->channels, 1) < 0) {

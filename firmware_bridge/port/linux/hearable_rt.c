@@ -12,6 +12,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "hb_heap.h"
 #include "hb_runtime.h"
 #include "hb_wav.h"
 
@@ -62,7 +63,10 @@ static int step(stream *s, int frames) {
     for (int c = 0; c < channels; c++)
         for (int i = 0; i < samples; i++) s->chunk[c * samples + i] = s->frames[i * channels + c];
     const double begin = now(CLOCK_MONOTONIC), before = now(CLOCK_PROCESS_CPUTIME_ID);
-    if (hb_process(s->runtime, s->chunk, s->output)) return -1;
+    hb_heap_enter();
+    const int failed = hb_process(s->runtime, s->chunk, s->output);
+    hb_heap_leave();
+    if (failed) return -1;
     const double taken = now(CLOCK_MONOTONIC) - begin;
     s->processor += now(CLOCK_PROCESS_CPUTIME_ID) - before;
     s->seconds += taken;
@@ -133,6 +137,8 @@ int main(int count, char **arguments) {
                 1e6 * s.worst, each * s.processor);
         fprintf(stderr, "peak_kb %ld\nheap_growth_bytes %ld\n", peak_kb(),
                 (long)(after.arena + after.hblkhd) - (long)(before.arena + before.hblkhd));
+        const hb_heap_report heap = hb_heap_counts();
+        fprintf(stderr, "arena_requests %lu\narena_bytes %zu\narena_overflows %lu\n", heap.served, heap.used, heap.beyond);
     }
     hb_close(s.runtime);
     free(memory);

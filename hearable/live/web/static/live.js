@@ -177,8 +177,10 @@ function enable(on) {
 function show(now) {
   const before = status;
   status = now;
-  byId("in").value = Math.max(...now.in_db);
-  byId("out").value = Math.max(...now.out_db);
+  ["left", "right"].forEach((ear, n) => {
+    byId(`in-${ear}`).value = now.in_db[n];
+    byId(`out-${ear}`).value = now.out_db[n];
+  });
   byId("active").hidden = !now.target_active;
   if (now.p50_ms !== null) {
     const chunk = (1000 * hello.chunk_samples) / hello.rate;
@@ -192,8 +194,9 @@ function show(now) {
     showPeople(now, select, (name) => say({ do: "forget", name }));
   }
   if (now.selected && !now.people.includes(now.selected)) select(null); // forgotten in another tab
-  if (now.sheds > (before.sheds ?? 0)) tell("This computer is too slow at the moment: you hear everything for a while.");
-  if (before.shedding && !now.shedding) tell("Fast enough again.");
+  if (now.selected && now.shedding !== Boolean(before.shedding)) {
+    tell(now.shedding ? "This computer is too slow at the moment: you hear everything for a while." : "Fast enough again.");
+  }
 }
 
 function showBuffer({ ready, missed }) {
@@ -208,13 +211,11 @@ function showBuffer({ ready, missed }) {
 
 function judge(verdict) {
   wanted.select = verdict.name;
-  const text = verdict.ok
+  tell(`You hear ${verdict.name}.`);
+  byId("verdict").textContent = verdict.ok
     ? `${verdict.name} is enrolled: ${verdict.speech_seconds.toFixed(1)} s of speech, ${Math.round(verdict.snr_db)} dB above the rest.`
     : `${verdict.name} is enrolled, but this may not do: ${verdict.warnings.join("; ")}.`;
-  byId("verdict").textContent = text;
   byId("verdict").classList.toggle("doubtful", !verdict.ok);
-  byId("verdict").hidden = false;
-  tell(`You hear ${verdict.name}.${verdict.ok ? "" : ` The look may not do: ${verdict.warnings.join("; ")}.`}`);
 }
 
 function select(name) {
