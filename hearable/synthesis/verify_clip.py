@@ -176,7 +176,7 @@ def click(channel: Audio) -> int | None:
 def _beside(bend: NDArray[np.float64], at: int) -> float:
     """The largest farther than two samples, and no farther than ``AWAY_SAMPLES``, from a place."""
     before, after = bend[max(at - AWAY_SAMPLES, 0) : max(at - 2, 0)], bend[at + 3 : at + AWAY_SAMPLES]
-    return max(before.max(initial=0.0), after.max(initial=0.0))
+    return float(max(before.max(initial=0.0), after.max(initial=0.0)))
 
 
 def _longest_run(flags: NDArray[np.bool_]) -> int:
