@@ -365,7 +365,8 @@ class Lowering:
         a, b = (self.values[name] for name in node.input)
         name, bias = node.output[0], None
         after = self.consumers.get(name)
-        if isinstance(b, np.ndarray) and after is not None and after.op_type == "Add" and self.uses[name] == 1:
+        constant = isinstance(b, np.ndarray) and b.ndim > 1
+        if constant and after is not None and after.op_type == "Add" and self.uses[name] == 1:
             other = self.values.get(after.input[1 - list(after.input).index(name)])
             if isinstance(other, np.ndarray) and other.size == b.size // b.shape[-2] and other.shape[-1] == b.shape[-1]:
                 bias, name = other, after.output[0]
@@ -374,15 +375,28 @@ class Lowering:
 
     def _product(self, name: str, a: Value, b: Value, bias: Array | None) -> None:
         a, b = self._view(a), self._view(b)
+        lone = (-2,) * (len(a.shape) == 1) + (-1,) * (len(b.shape) == 1)  # a row or a column, not a matrix
+        a, b = expanded(a, 0) if -2 in lone else a, expanded(b, -1) if -1 in lone else b
         batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
         target = self._new((*batch, a.shape[-2], b.shape[-1]))
-        self.values[name] = target
-        if isinstance(a, np.ndarray):  # y' = b' a'
+        self.values[name] = View(target.buffer, np.squeeze(target.array, lone))
+        if isinstance(a, np.ndarray) and a.ndim == 2 and 2 * np.count_nonzero(a) <= a.size:
+            self._sums(a, b, target)
+        elif isinstance(a, np.ndarray):  # y' = b' a'
             self._times_constant(transposed(b), transposed(a), None, transposed(target))
         elif not isinstance(b, np.ndarray):
             self._times_view(a, b, target)
         elif not (self._transform(a, b, target) or (bias is None and self._gather_bands(a, b, target))):
             self._times_constant(a, b, bias, target)
+
+    def _sums(self, weights: Array, x: View, target: View) -> None:
+        """``target [..., m, n] = weights [m, k] x [..., k, n]``, row by row without the zeros, which are most."""
+        for i, row in enumerate(weights):
+            used = np.flatnonzero(row)
+            template = " + ".join(f"{literal(row[j])} * {{{n}}}" for n, j in enumerate(used))
+            into = View(target.buffer, target.array[..., i, :])
+            terms = tuple(View(x.buffer, x.array[..., j, :]) for j in used)
+            self.steps.append(Compute(into, Expression(template or "0.0f", terms, into.shape)))
 
     def _transform(self, x: View, matrix: Array, target: View) -> bool:
         """A product with a windowed DFT matrix, of the two rows that an FFT takes."""
@@ -465,6 +479,13 @@ def transposed(value: View | Array) -> Any:
     if isinstance(value, np.ndarray):
         return np.swapaxes(value, -1, -2)
     return View(value.buffer, np.swapaxes(value.array, -1, -2))
+
+
+def expanded(value: View | Array, axis: int) -> Any:
+    """With a new axis of length 1."""
+    if isinstance(value, np.ndarray):
+        return np.expand_dims(value, axis)
+    return View(value.buffer, np.expand_dims(value.array, axis))
 
 
 def is_view(value: object) -> bool:

@@ -2,14 +2,17 @@
 
 At one chunk a traced network spends most of its time between its operators: in calling them, in moving data from one
 layout to another. Here nothing has a batch or time axis, features stay ``[band, channel]`` so that products are
-products of matrices, and weights are rearranged once, at export. Only operators of the common set are used, and a sum
-that runtimes join with the product before it is left to them: ``MatMul`` and ``Add``, not ``Gemm``.
+products of matrices, and weights are rearranged once, at export. Two weights beside each other are two products: a cut
+costs more. Biases and gains are folded into weights; what is linear in small tensors is one product with a matrix.
+Only operators of the common set are used, and a sum that runtimes join with the product before it is left to them:
+``MatMul`` and ``Add``, not ``Gemm``.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -60,7 +63,8 @@ class GraphBuilder:
             self._constants[key] = numpy_helper.from_array(array, f"constant{len(self._constants)}")
         return self._constants[key].name
 
-    def _new(self) -> str:
+    def new(self) -> str:
+        """A name for a value."""
         self._values += 1
         return f"value{self._values}"
 
@@ -71,19 +75,23 @@ class GraphBuilder:
 
     def __call__(self, kind: str, *inputs: str | Array | float, name: str | None = None, **attributes: Any) -> str:
         """One operator with one output, whose name is returned. What is no name is a constant."""
-        output = name or self._new()
+        output = name or self.new()
         self.node(kind, inputs, [output], **attributes)
         return output
 
     def split(self, x: str, sizes: Sequence[int], axis: int) -> list[str]:
         """Cut along an axis."""
-        outputs = [self._new() for _ in sizes]
+        outputs = [self.new() for _ in sizes]
         self.node("Split", [x, np.array(sizes)], outputs, axis=axis)
         return outputs
 
     def reshape(self, x: str, *shape: int) -> str:
         """The same numbers in another shape."""
         return self("Reshape", x, np.array(shape))
+
+    def sum(self, x: str, axis: int) -> str:
+        """Over an axis, which stays, of length 1."""
+        return self("ReduceSum", x, np.array([axis]), keepdims=1)
 
     def linear(self, x: str, weight: Array, bias: Array | str) -> str:
         """``x weight + bias``, weight ``[inputs, outputs]``; a residual is a bias that is computed."""
@@ -120,6 +128,17 @@ def step_model(network: Extractor) -> onnx.ModelProto:
     )
 
 
+@dataclass(frozen=True)
+class Heard:
+    """What is heard in the bins, by name in the graph."""
+
+    features: str  # [8, bin], for the encoder
+    cues: str  # [5, bin]: what the head weighs, and one
+    inverse: str  # [4, bin]: with the covariance of a steering, the power towards it
+    limits: str  # [ear, bin]: with the power of a steering, how much of what is heard it may be
+    parts: str  # [4, ear, re/im, bin]: with the covariance of a steering, its beam; last the ears
+
+
 class _Step:
     """Writes the graph, in the order of `Extractor.step`. A bin is a frequency, a row what recurs on its own."""
 
@@ -127,12 +146,13 @@ class _Step:
         self.graph = g = GraphBuilder()
         self.network, self.config = network, network.config
         window = network.config.window_samples
+        self.bins = sum(count * width for count, width in self.config.bands)
         frame = g("Concat", "state.input", "chunk", axis=1)
         begin, end, axis = np.array([CHUNK]), np.array([window]), np.array([1])
         g("Slice", frame, begin, end, axis, name="state.input.out")
         spectrum = g("MatMul", frame, array(network.dft))  # [ear, re/im and bin]
-        voices = self.separate(spectrum)  # [voice, out ear and re/im, bin]
-        share = self.recognise(voices)  # [1, voice]
+        voices = self.separate(spectrum)  # [voice, ear, re/im, bin]
+        share = self.recognise(voices)  # [voice]
         mixed = g("MatMul", share, g.reshape(voices, self.config.voices, -1))
         segment = g("MatMul", g.reshape(mixed, 2, -1), array(network.idft))
         sizes = [LOOKAHEAD, CHUNK - LOOKAHEAD, LOOKAHEAD]
@@ -140,168 +160,202 @@ class _Step:
         g("Concat", g("Add", "begin", "state.overlap"), "middle", name="output", axis=1)
 
     def separate(self, spectrum: str) -> str:
-        """``[voice, ear and re/im, bin]``."""
-        g, c = self.graph, self.config
-        ears = g.reshape(spectrum, 4, -1)  # left re, im, right re, im
-        # Products with the spectrum's conjugate are sums over re/im of one factor times this: for the real part
-        # (re, im), for the imaginary one (im, -re).
-        signs = np.array([1, 1, 1, 1, 1, -1, 1, -1.0])[:, None]
-        turned = g.reshape(g("Mul", g("Gather", ears, np.array([0, 1, 2, 3, 1, 0, 3, 2]), axis=0), signs), 2, 4, -1)
-        features, cues = self.features(ears, turned)
-        x = self.encode(features)
+        """``[voice, ear, re/im, bin]``: see `Extractor.separate` and `training.network.capon`.
+
+        The beam depends on the steering a, b only by way of |a|^2, |b|^2 and a conj(b), as the covariance does on the
+        spectrum, and is linear in them.
+        """
+        g, voices = self.graph, self.config.voices
+        heard = self.hear(spectrum)
+        x = self.encode(heard.features)
         for i, block in enumerate(self.network.blocks):
             x = self.block(x, block, f"separate{i + 1}")
-        weight = np.concatenate([transposed(voice) for voice in self.network.voices], 1)
-        bias = np.concatenate([array(voice.bias) for voice in self.network.voices])
-        parts = g.reshape(g.linear(x, weight, bias), c.band_count, c.voices, c.channels)
-        head = self.decode(g("Transpose", parts, perm=[1, 0, 2]))
-        gain, steering, beam, weights, offset = g.split(head, [GAINS, STEERING, 1, CUES, 1], 1)
-        fit = g("ReduceSum", g("Mul", weights, cues), np.array([1]), keepdims=1)
-        gate = g("Sigmoid", g("Add", fit, offset))
-        gains = g.reshape(g("Mul", gain, gate), c.voices, 2, 1, -1)
-        masked = g("Mul", gains, g.reshape(ears, 1, 2, 2, -1))
-        return g.reshape(g("Add", masked, self.capon(turned, steering, beam)), c.voices, 4, -1)
+        gain, steering, beam, weights = g.split(self.decode(x), [GAINS, STEERING, 1, CUES + 1], 1)
+        gate = g("Sigmoid", g.sum(g("Mul", weights, heard.cues), 1))
+        steered = g("MatMul", covariance_sums(), self.pairs(steering, 1))
+        towards = g("Max", g.sum(g("Mul", steered, heard.inverse), 1), 1e-20)
+        powers, re, im = g.split(g("Div", steered, towards), [2, 1, 1], 1)
+        beam = g("Mul", g("Min", g("Mul", powers, heard.limits), 1.0), beam)  # [voice, ear, bin]
+        shares = [*(g("Mul", beam, part) for part in (powers, re, im)), g("Mul", gain, gate)]
+        products = g("Mul", g.reshape(g("Concat", *shares, axis=1), voices, 4, 2, 1, -1), heard.parts)
+        return g("ReduceSum", products, np.array([1]), keepdims=0)
 
-    def features(self, ears: str, turned: str) -> tuple[str, str]:
-        """``[8, bin]``, of which the last four are the cues ``[4, bin]``."""
-        g, keep = self.graph, math.exp(-1 / MEMORY_FRAMES)
-        power = g("ReduceSum", g.reshape(g("Mul", ears, ears), 2, 2, -1), np.array([1]), keepdims=0)
-        left = g.split(turned, [2, 2], 1)[0]
-        right = g.split(ears, [2, 2], 0)[1]
-        cross = g("ReduceSum", g("Mul", left, right), np.array([1]), keepdims=0)
-        now = g("Concat", power, cross, axis=0)
-        smooth = "state.separate0.out"
-        g("Add", g("Mul", now, 1 - keep), g("Mul", "state.separate0", keep), name=smooth)
-        # Coherence and level difference of both covariances at once.
-        both = g.reshape(g("Concat", now, smooth, axis=0), 2, 4, -1)
-        powers, crosses = g.split(both, [2, 2], 1)
-        lefts, rights = g.split(g("Add", powers, FLOOR), [1, 1], 1)
-        coherence = g.reshape(g("Div", crosses, g("Sqrt", g("Mul", lefts, rights))), 4, -1)
-        phase, coherence = g.split(coherence, [2, 2], 0)
-        level = g.reshape(g("Div", g("Sub", lefts, rights), g("Add", lefts, rights)), 2, -1)
-        magnitude = g("Pow", g("Add", power, FLOOR), LOUDNESS)
-        loudness = g("ReduceSum", magnitude, np.array([0]), keepdims=1)
+    def hear(self, spectrum: str) -> Heard:
+        """What voices are made of; all that is linear in the bins' products and averages is one product of matrices."""
+        g = self.graph
+        ears = g.reshape(spectrum, 4, -1)  # left re, im, right re, im
+        floor, one = np.full((1, self.bins), FLOOR), np.ones((1, self.bins))
+        known = g("Concat", self.pairs(ears, 0), "state.separate0", floor, ears, axis=0)
+        linear = hearing_rows()
+        rows = {name: "state.separate0.out" if name == "average" else g.new() for name in linear}
+        everything = g("MatMul", np.concatenate(list(linear.values())), known)
+        g.node("Split", [everything, np.array([len(r) for r in linear.values()])], list(rows.values()), axis=0)
+        squares, determinant, beams = g.split(g("Mul", rows["lefts"], rows["rights"]), [5, 3, 12], 0)
+        phase, cues = g.split(g("Div", rows["ratios"], g("Sqrt", squares)), [2, 3], 0)
+        magnitude = g("Pow", rows["powers"], LOUDNESS)
+        loudness = g.sum(magnitude, 0)
         pool, spread = array(self.network.pool), array(self.network.spread)
-        peak = g("Sub", g("Div", loudness, g("MatMul", g("MatMul", loudness, pool), spread)), 1.0)
-        cues = g("Concat", coherence, g.split(level, [1, 1], 0)[1], peak, axis=0)
-        return g("Concat", magnitude, phase, cues, axis=0), cues
+        # One more than the network's, which encoder and decoder allow for.
+        peak = g("Div", loudness, g("MatMul", g("MatMul", loudness, pool), spread))
+        parts = g("Concat", g("MatMul", beam_sums(), beams), ears, axis=0)
+        return Heard(
+            features=g("Concat", magnitude, phase, cues, peak, axis=0),
+            cues=g("Concat", cues, peak, one, axis=0),
+            inverse=rows["inverse"],
+            limits=g("Div", g.sum(determinant, 0), rows["averages"]),
+            parts=g.reshape(parts, 4, 2, 2, -1),
+        )
 
-    def capon(self, turned: str, steering: str, beam: str) -> str:
-        """``[voice, ear, re/im, bin]``: see `training.network.capon`, times the gain of the beam."""
-        g, voices = self.graph, self.config.voices
-        matrix, floor = capon_rows()
-        rows = g("Add", g("MatMul", matrix, "state.separate0.out"), floor)
-        inverse, one, other, powers = g.split(rows, [16, 3, 3, 2], 0)
-        determinant = g("ReduceSum", g("Mul", one, other), np.array([0]), keepdims=1)
-        products = g("Mul", g.reshape(inverse, 1, 4, 4, -1), g.reshape(steering, voices, 1, 4, -1))
-        weights = g("ReduceSum", products, np.array([2]), keepdims=0)
-        towards = g("Max", g("ReduceSum", g("Mul", weights, steering), np.array([1]), keepdims=1), 1e-20)
-        found = g("ReduceSum", g("Mul", g.reshape(weights, voices, 1, 4, -1), turned), np.array([2]), keepdims=0)
-        # The beam is weighed before it is multiplied with each ear's response: by its gain, and by what is left of it.
-        found = g("Div", found, towards)  # [voice, re/im, bin]
-        response = g.reshape(steering, voices, 2, 2, -1)
-        strength = g("ReduceSum", g("Mul", response, response), np.array([2]), keepdims=0)
-        shares = g("Div", g("Mul", strength, g("Div", determinant, powers)), towards)
-        shares = g.reshape(g("Mul", g("Min", shares, 1.0), beam), voices, 2, 1, -1)
-        signs = np.array([1, -1, 1, 1.0])[:, None]
-        factors = g("Mul", g("Gather", found, np.array([0, 1, 1, 0]), axis=1), signs)  # (re, -im), (im, re)
-        products = g("Mul", g.reshape(steering, voices, 2, 1, 2, -1), g.reshape(factors, voices, 1, 2, 2, -1))
-        return g("Mul", g("ReduceSum", products, np.array([3]), keepdims=0), shares)
+    def pairs(self, x: str, axis: int) -> str:
+        """Products of rows (re, im of both ears), eight of four: what `covariance_sums` sums up."""
+        g = self.graph
+        one, other = np.array([0, 1, 2, 3, 0, 1, 1, 0]), np.array([0, 1, 2, 3, 2, 3, 2, 3])
+        return g("Mul", g("Gather", x, one, axis=axis), g("Gather", x, other, axis=axis))
 
     def encode(self, features: str) -> str:
         """``[8, bin]`` to ``[band, channel]``."""
         g, c, encoder = self.graph, self.config, self.network.encoder
         groups = g.split(g("Transpose", features, perm=[1, 0]), [n * w for n, w in c.bands], 0)
         bands = []
-        for (count, width), group, weight in zip(c.bands, groups, encoder.weights, strict=True):
-            bands.append(g("MatMul", g.reshape(group, count, 1, width * FEATURES), array(weight)))
-        biases = np.concatenate([array(bias) for bias in encoder.biases])
-        return g.reshape(g("Add", g("Concat", *bands, axis=0), biases), c.band_count, c.channels)
+        for (count, width), group, w, b in zip(c.bands, groups, encoder.weights, encoder.biases, strict=True):
+            weight, bias = array(w).copy(), array(b)
+            # The peaks of a band's bins sum to their number, which brings in the bias.
+            peaks = weight[:, FEATURES - 1 :: FEATURES]
+            peaks += (bias - peaks.sum(1, keepdims=True)) / width
+            bands.append(g("MatMul", g.reshape(group, count, 1, width * FEATURES), weight))
+        return g.reshape(g("Concat", *bands, axis=0), c.band_count, c.channels)
 
-    def decode(self, parts: str) -> str:
-        """``[voice, band, channel]`` to ``[voice, 12, bin]``."""
+    def decode(self, x: str) -> str:
+        """``[band, channel]`` to ``[voice, 12, bin]``."""
         g, c, decoder = self.graph, self.config, self.network.decoder
-        scale, shift = gains(self.network.gains)
-        ones = np.ones(c.channels)
-        rows = g.reshape(g("LayerNormalization", parts, ones, ones), c.voices, c.band_count, 1, c.channels)
+        weights = np.stack([transposed(voice) for voice in self.network.voices])
+        parts = g.linear(x, weights, np.stack([array(voice.bias)[None] for voice in self.network.voices]))
+        rows = g.reshape(self.norm(parts, c.channels), c.voices, c.band_count, 1, c.channels)
         groups = g.split(rows, [count for count, _ in c.bands], 1)
         bands = []
         for (count, width), group, w, b in zip(c.bands, groups, decoder.weights, decoder.biases, strict=True):
-            weight, bias = array(w) * scale[:, None], array(b) + (shift @ array(w))[:, None]
-            # The norm's output sums to zero. Plus one, it sums to the number of channels, which brings in the bias.
-            weight = weight + (bias - weight.sum(1, keepdims=True)) / c.channels
-            head = g("MatMul", group, weight)  # a batch of voices: one row at a time needs no rearranged weights
+            weight, bias = (array(p).reshape(count, -1, width, HEAD).copy() for p in (w, b))
+            for p in (weight, bias):
+                p[..., -1] -= p[..., -2]  # the peak of `hear` is one too high
+            weight, bias = (p.reshape(count, -1, width * HEAD) for p in (weight, bias))
+            # A batch of voices: one row at a time needs no rearranged weights.
+            head = g("MatMul", group, absorb(*after_norm(self.network.gains, weight, bias)))
             bands.append(g.reshape(head, c.voices, count * width, HEAD))
         return g("Transpose", g("Concat", *bands, axis=1), perm=[0, 2, 1])
 
     def recognise(self, voices: str) -> str:
-        """Shares of the voices in the output ``[1, voice]``."""
+        """Shares of the voices in the output ``[voice]``."""
         g, c, voice = self.graph, self.config, self.network.voice
-        energy = g("ReduceSum", g("Mul", voices, voices), np.array([1]), keepdims=0)
-        levels = g("Pow", g("Add", g("MatMul", energy, array(self.network.pool)), FLOOR), LOUDNESS)
+        energy = g("ReduceSum", g("Mul", voices, voices), np.array([1, 2]), keepdims=0)
+        levels = g("Pow", g.linear(energy, array(self.network.pool), np.full(c.band_count, FLOOR)), LOUDNESS)
         x = g.linear(levels, transposed(voice.inward), array(voice.inward.bias))
         for i, layer in enumerate(voice.layers):
             x = self.voice_layer(x, layer, f"recognise{i}")
-        keys = g.linear(self.norm(x, voice.gains), transposed(voice.outward), array(voice.outward.bias))
-        length = g("Max", g("ReduceL2", keys, axes=[1], keepdims=1), 1e-12)
-        likeness = g("Div", g("MatMul", keys, g.reshape("conditioning", c.key, 1)), length)
-        scores = g("Mul", likeness, array(self.network.sharpness))
-        nobody = array(self.network.nobody).reshape(1, 1)
-        shares = g("Softmax", g.reshape(g("Concat", scores, nobody, axis=0), 1, c.voices + 1), axis=-1)
-        return g.split(shares, [c.voices, 1], 1)[0]
+        keys = g("MatMul", self.norm(x, c.voice_channels), absorb(*after_norm(voice.gains, *linear_map(voice.outward))))
+        # The cosine times the sharpness: the squared length is summed over that.
+        sharpness = float(self.network.sharpness)
+        length = g("Sqrt", g("MatMul", g("Mul", keys, keys), np.full(c.key, sharpness**-2)))
+        scores = g("Div", g("MatMul", keys, "conditioning"), g("Max", length, 1e-12 / abs(sharpness)))
+        shares = g("Softmax", g("Concat", scores, array(self.network.nobody).reshape(1), axis=0), axis=-1)
+        return g.split(shares, [c.voices, 1], 0)[0]
 
-    def norm(self, x: str, following: Gains) -> str:
-        return self.graph("LayerNormalization", x, *gains(following))
+    def norm(self, x: str, channels: int) -> str:
+        """Normalised rows, which sum to zero, plus one."""
+        return self.graph("LayerNormalization", x, np.ones(channels), np.ones(channels))
 
     def block(self, x: str, block: Block, name: str) -> str:
-        """``[band, channel]``: see `training.network.Block`."""
+        """``[band, channel]``: see `training.network.Block`. Bands are mixed where they are columns."""
         g, c = self.graph, self.config
         x = self.recurrence(x, block.time, block.gains[0], name)
-        normed = self.norm(x, block.gains[1])
-        both = g.linear(normed, transposed(block.band_in), array(block.band_in.bias))
-        value, gate = g.split(both, [c.channels] * 2, 1)
-        mixing = array(block.mixing).transpose(0, 2, 1)
-        packed = g.reshape(g("Transpose", value, perm=[1, 0]), len(mixing), -1, c.band_count)
-        mixed = g("Transpose", g.reshape(g("MatMul", packed, mixing), c.channels, c.band_count), perm=[1, 0])
-        return g.linear(g("Mul", mixed, g.silu(gate)), transposed(block.band_out), x)
+        inward = absorb(*after_norm(block.gains[1], *linear_map(block.band_in)))
+        inward = inward.T.reshape(2, c.mixing_groups, -1, c.channels)
+        normed = g("Transpose", self.norm(x, c.channels), perm=[1, 0])
+        mixed = g("MatMul", g("MatMul", inward[0], normed), array(block.mixing).transpose(0, 2, 1))
+        gated = g("Mul", mixed, g.silu(g("MatMul", inward[1], normed)))
+        columns = g("Transpose", g.reshape(gated, c.channels, c.band_count), perm=[1, 0])
+        return g.linear(columns, transposed(block.band_out), x)
 
     def voice_layer(self, x: str, layer: VoiceLayer, name: str) -> str:
         """``[voice, channel]``: see `training.network.VoiceLayer`."""
         g = self.graph
         x = self.recurrence(x, layer.time, layer.gains[0], name)
-        both = g.linear(self.norm(x, layer.gains[1]), transposed(layer.inward), array(layer.inward.bias))
-        value, gate = g.split(both, [self.config.voice_channels] * 2, 1)
-        return g.linear(g("Mul", value, g.silu(gate)), transposed(layer.outward), x)
+        normed = self.norm(x, self.config.voice_channels)
+        value, gate = np.split(absorb(*after_norm(layer.gains[1], *linear_map(layer.inward))), 2, 1)
+        gated = g("Mul", g("MatMul", normed, value), g.silu(g("MatMul", normed, gate)))
+        return g.linear(gated, transposed(layer.outward), x)
 
     def recurrence(self, x: str, time: Recurrence, following: Gains, name: str) -> str:
         """``[row, channel]``: see `training.network.Recurrence`."""
         g, state = self.graph, f"state.{name}"
-        weight, bias = transposed(time.inward), array(time.inward.bias)
-        channels = len(weight)
-        # state + update (candidate - state), where update = 1 - sigmoid(forget) = sigmoid(-forget)
-        sign = np.repeat([1.0, -1.0, 1.0], channels)
-        inward = g.linear(self.norm(x, following), weight * sign, bias * sign)
-        candidate, update, gate = g.split(inward, [channels] * 3, 1)
-        change = g("Mul", g("Sigmoid", update), g("Sub", candidate, state))
-        hidden = g("Add", state, change, name=f"{state}.out")
-        return g.linear(g("Mul", hidden, g.silu(gate)), transposed(time.outward), x)
+        weight, bias = after_norm(following, *linear_map(time.inward))
+        candidate, _, gate = np.split(absorb(weight, bias), 3, 1)
+        (_, forget, _), (_, forget_bias, _) = np.split(weight, 3, 1), np.split(bias, 3, 1)
+        normed = self.norm(x, len(weight))
+        # state - update (state - candidate), where update = 1 - sigmoid(forget) = sigmoid(-forget)
+        away = g.linear(normed, -candidate, state)
+        update = g("Sigmoid", g.linear(normed, -forget, -forget_bias[0]))
+        hidden = g("Sub", state, g("Mul", update, away), name=f"{state}.out")
+        return g.linear(g("Mul", hidden, g.silu(g("MatMul", normed, gate))), transposed(time.outward), x)
 
 
-def capon_rows() -> tuple[Array, Array]:
-    """What the beam takes from a covariance (left and right power, real and imaginary cross-spectrum), all at once.
+def covariance_sums() -> Array:
+    """Matrix ``[4, 8]``: products of `_Step.pairs` to powers of left and right, real and imaginary cross-spectrum."""
+    return np.kron(np.eye(4), [1.0, 1.0]) * [1, 1, 1, 1, 1, 1, 1, -1]
 
-    Returns:
-        Matrix ``[24, 4]`` and floor ``[24, 1]``. First the inverse covariance but for its determinant, as a real matrix
-        ``[4, 4]`` over re/im of both ears, loaded; then two times three rows whose products sum to the determinant;
-        then the powers.
+
+def hearing_rows() -> dict[str, Array]:
+    """Rows that are linear in what `_Step.hear` knows of a bin: ``[n, 17]`` each.
+
+    Known are eight products of the spectrum, the four averages before, the floor, and the spectrum itself (re, im of
+    both ears).
     """
-    unit = np.eye(4)
-    level = LOADING / 2 * (unit[0] + unit[1])
-    left, right, re, im, zero = unit[0] + level, unit[1] + level, unit[2], unit[3], 0 * level
-    inverse = [right, zero, -re, im, zero, right, -im, -re, -re, -im, left, zero, im, -re, zero, left]
-    matrix = np.stack([*inverse, left, re, im, right, -re, -im, unit[0], unit[1]])
+    known = np.eye(17)
+    keep, floor, spectrum = math.exp(-1 / MEMORY_FRAMES), known[12], list(known[13:])
+    now = covariance_sums() @ known[:8]
+    average = (1 - keep) * now + keep * known[8:12]
     # On the powers alone: see `training.network.capon`.
-    return matrix, FLOOR * matrix[:, :2].sum(1, keepdims=True)
+    (now_left, now_right), (left, right) = now[:2] + floor, average[:2] + floor
+    (now_re, now_im), (re, im) = now[2:], average[2:]
+    level = LOADING / 2 * (left + right)
+    loaded_left, loaded_right = left + level, right + level
+    # Products: squares of the denominators of ratios, the determinant of the loaded covariance, and its inverse (but
+    # for the determinant) times the spectrum.
+    lefts = [now_left, now_left, left, left, left + right, loaded_left, re, im]
+    rights = [now_right, now_right, right, right, left + right, loaded_right, -re, -im]
+    rows = {
+        "average": average,
+        "powers": [now_left, now_right],
+        "averages": [left, right],
+        "ratios": [now_re, now_im, re, im, left - right],  # of them the coherence, of now and of before, and the level
+        "inverse": [loaded_right, loaded_left, -2 * re, -2 * im],  # times the steering's: the power towards it
+        "lefts": [*lefts, *[loaded_right] * 2, *[loaded_left] * 2, *[re] * 4, *[im] * 4],
+        "rights": [*rights, *spectrum * 3],
+    }
+    return {name: np.stack(list(group)) for name, group in rows.items()}
+
+
+def beam_sums() -> Array:
+    """Matrix ``[12, 12]``: the last products of `hearing_rows` to what the steering's covariance multiplies.
+
+    In the order |a|^2 of the left ear and |b|^2 of the right one, Re a conj(b), Im a conj(b); ears; re/im.
+    """
+    p = np.eye(12)
+    left_re, left_im = p[0] - p[6] + p[11], p[1] - p[7] - p[10]
+    right_re, right_im = p[2] - p[4] - p[9], p[3] - p[5] + p[8]
+    own, other = [left_re, left_im, right_re, right_im], [right_re, right_im, left_re, left_im]
+    return np.stack([*own, *other, -right_im, right_re, left_im, -left_re])
+
+
+def after_norm(following: Gains, weight: Array, bias: Array) -> tuple[Array, Array]:
+    """Weight ``[..., inputs, outputs]`` and bias ``[..., 1, outputs]`` that follow `_Step.norm`: gains and its one."""
+    scale, shift = array(following.scale)[0], array(following.shift)
+    weight, bias = weight * scale[:, None], bias + shift @ weight
+    return weight, bias - weight.sum(-2, keepdims=True)
+
+
+def absorb(weight: Array, bias: Array) -> Array:
+    """A weight that needs no bias after `_Step.norm`: a row of that sums to the number of channels."""
+    return weight + bias / weight.shape[-2]
 
 
 def array(tensor: Tensor) -> Array:
@@ -314,6 +368,6 @@ def transposed(linear: nn.Linear) -> Array:
     return array(linear.weight).T
 
 
-def gains(following: Gains) -> tuple[Array, Array]:
-    """Scale and shift, ``[channel]`` each."""
-    return array(following.scale)[0], array(following.shift)[0]
+def linear_map(linear: nn.Linear) -> tuple[Array, Array]:
+    """Weights ``[inputs, outputs]`` and bias ``[1, outputs]``."""
+    return transposed(linear), array(linear.bias)[None]

@@ -27,7 +27,7 @@ from training.losses import distortion_db, negative_snr_db, separation_loss, si_
 from training.network import Extractor, ExtractorConfig  # noqa: E402
 from training.optim import orthogonalise  # noqa: E402
 from training.presets import ExtractorPreset, RecognitionPreset, VoicePreset  # noqa: E402
-from training.separations import separate_scenes, take_apart  # noqa: E402
+from training.separations import separate_scenes, smooth_response, take_apart  # noqa: E402
 from training.tasks import RECOGNITION, RecognitionTask, schedule  # noqa: E402
 from training.train import build, load_weights, run, save_weights  # noqa: E402
 
@@ -282,6 +282,13 @@ def test_recognition_is_trained_alone_and_then_kept(kit, tmp_path, monkeypatch):
     kept = {name for name in after if torch.allclose(after[name], more[name], atol=1e-6)}
     assert {name for name in after if name.startswith(RECOGNITION)} <= kept
     assert any(name.startswith("blocks.1") for name in after.keys() - kept)
+
+
+def test_a_scene_is_heard_through_another_response_each_time():
+    rng = np.random.default_rng(0)
+    heard = np.stack([smooth_response(44, rng) for _ in range(2000)])
+    assert abs(heard.mean()) < 0.1 and 1.0 < heard.std() < 2.5
+    assert np.abs(np.diff(heard, axis=1)).mean() < 0.2 * heard.std()  # smooth along the bands
 
 
 @torch.no_grad()

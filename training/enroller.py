@@ -1,10 +1,10 @@
 """The enrollment network: a noisy binaural clip, its target straight ahead, to the embedding of the clean voice.
 
 A front end sees, for every mel band and frame, how much of the sound arrives alike at both ears, and keeps that share
-of the mid channel's mel power; the pretrained GE2E encoder (Wan et al., ICASSP 2018) turns what is left into the
-embedding, piece by piece as it was trained to. The front end is trained towards the mel power of the dry voice and
-the embedding that the encoder gives it (the distillation of *Look Once to Hear*, CHI 2024). The encoder stays as it
-is: it knows thousands of speakers, trained further on hundreds it forgets them.
+of the mid channel's mel power; the GE2E encoder (Wan et al., ICASSP 2018), started from its pretrained weights,
+turns what is left into the embedding, piece by piece as it was trained to. Both are trained together towards the
+embedding that the pretrained encoder gives the dry voice (the distillation of *Look Once to Hear*, CHI 2024), with the
+dry voice's mel power as a helper.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Enroller(nn.Module):
         self.mask = nn.Linear(2 * hidden, MELS)
         self.equaliser = nn.Parameter(torch.zeros(MELS))
         # A copy: the teacher must stay what it is, whatever is loaded here.
-        self.encoder = copy.deepcopy(load_ge2e()).requires_grad_(False)
+        self.encoder = copy.deepcopy(load_ge2e())
         self.attention = nn.Linear(2 * hidden, 1)
 
     def set_statistics(self, embeddings: Tensor) -> None:

@@ -75,6 +75,7 @@ class RecognitionPreset:
     batch: int = 32
     predicted: float = 0.5  # share of embeddings from the enrollment network; all of validation's are
     heard: float = 0.1  # weight of a dB of what is heard beside the classification
+    timbre_db: float = 4.0  # of the frequency responses that scenes are heard through
     muon: bool = True
     learning_rate: float = 1e-3
     warmup: int = 50

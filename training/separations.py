@@ -22,7 +22,7 @@ from training.data import Curriculum, Example, ExtractionScenes, collate, speake
 from training.enrollments import Enrollments, sounds_of
 from training.fused import FUSED
 from training.losses import separation_loss
-from training.network import Extractor
+from training.network import LOUDNESS, Extractor
 
 BATCH = 8
 SEED = 4
@@ -93,7 +93,8 @@ class SeparatedScenes(IterableDataset[tuple[NDArray[np.float32], ...]]):
     """Endless examples: a scene's `FIELDS`, and the embeddings ``[2, 256]`` of its first two talkers.
 
     In a share ``predicted`` an embedding is what the enrollment network made of a noisy clip, not the teacher's. The
-    scenes of a split repeat, in another order and with other embeddings each time.
+    scenes of a split repeat, in another order and with other embeddings each time; with ``timbre_db``, as heard
+    through another random frequency response of about so many decibels.
     """
 
     def __init__(
@@ -103,6 +104,7 @@ class SeparatedScenes(IterableDataset[tuple[NDArray[np.float32], ...]]):
         split: str,
         *,
         predicted: float,
+        timbre_db: float = 0.0,
         seed: int = 5,
         first: int = 0,
         rank: int = 0,
@@ -110,7 +112,7 @@ class SeparatedScenes(IterableDataset[tuple[NDArray[np.float32], ...]]):
     ):
         self.columns = [np.load(cache / f"separations-{split}-{field}.npy", mmap_mode="r") for field in FIELDS]
         self.entries = json.loads((cache / f"separations-{split}.json").read_text())
-        self.sounds, self.predicted = sounds, predicted
+        self.sounds, self.predicted, self.timbre_db = sounds, predicted, timbre_db
         self.enrollments = Enrollments(cache, split) if predicted else None
         self.seed, self.first, self.rank, self.world = seed, first, rank, world
 
@@ -132,4 +134,13 @@ class SeparatedScenes(IterableDataset[tuple[NDArray[np.float32], ...]]):
             for speaker in entry["speakers"][:2]
         ]
         levels, *rest = (np.array(column[scene]) for column in self.columns)
-        return levels.astype(np.float32), *rest, np.stack(embeddings)
+        # Recognition must not lean on a microphone, room or head.
+        factor = 10 ** (LOUDNESS / 10 * self.timbre_db * smooth_response(levels.shape[-1], rng))
+        return (levels * factor).astype(np.float32), *rest, np.stack(embeddings)
+
+
+def smooth_response(bands: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """A random frequency response in dB ``[bands]``: a level and six cosines, the slower the stronger."""
+    order = np.arange(7)
+    cosines = np.cos(np.pi * np.outer(order, (np.arange(bands) + 0.5) / bands))
+    return (rng.standard_normal(7) / np.maximum(order, 1) ** 0.5) @ cosines

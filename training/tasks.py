@@ -209,7 +209,7 @@ class EnrollerTask(Task):
         centred = F.cosine_similarity(found, right)
         self.log("train/mel", helper.detach())
         self.log("train/centred_cosine", centred.mean().detach())
-        return (1 - F.cosine_similarity(embedding, teacher)).mean() + (1 - centred).mean() + helper
+        return (1 - F.cosine_similarity(embedding, teacher)).mean() + (1 - centred).mean() + 0.3 * helper
 
     def validation_step(self, batch: list[Tensor], index: int) -> None:
         clip, _, teacher = batch

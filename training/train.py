@@ -114,7 +114,17 @@ class Scenes(lightning.LightningDataModule):
         train = split == "train"
         if isinstance(self.preset, RecognitionPreset):
             predicted = self.preset.predicted if train else 1.0
-            return SeparatedScenes(sounds, self.cache, split, predicted=predicted, first=first, rank=rank, world=world)
+            timbre_db = self.preset.timbre_db if train else 0.0
+            return SeparatedScenes(
+                sounds,
+                self.cache,
+                split,
+                predicted=predicted,
+                timbre_db=timbre_db,
+                first=first,
+                rank=rank,
+                world=world,
+            )
         recipe = (
             self.preset.recipe
             if train
