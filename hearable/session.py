@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from hearable.checkpoints import conditioner_path, locate, verify_hash
 from hearable.chunks import Audio
 from hearable.errors import ModelError, ModelNotFound, SpecMismatch
-from hearable.spec import Kind, ModelSpec, Shape, StateSpec
+from hearable.spec import Kind, ModelSpec, Shape
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -22,26 +22,64 @@ MAX_FILE_BYTES = 256 * 2**20
 
 
 class State:
-    """The state of one stream: named tensors, zeros to begin with.
+    """The state of one stream, zeros to begin with, and the memory in which its steps are computed.
 
-    Attributes:
-        values: ``state.<name>`` to float32 array, as the graph takes them.
+    Tensors there are twice: a step reads the newest and writes the others, which then are the newest. onnxruntime is
+    told where they are once, not at every chunk: that saves 0.03 ms.
     """
 
-    def __init__(self, specs: Sequence[StateSpec]):
-        self._specs = tuple(specs)
-        self.values: dict[str, NDArray[np.float32]] = {}
-        self.reset()
+    def __init__(self, spec: ModelSpec):
+        self._spec = spec
+        chunk = spec.channels, spec.chunk_samples
+        self._inputs = {
+            "chunk": np.zeros(chunk, np.float32),
+            "conditioning": np.zeros(spec.conditioning_values, np.float32),
+        }
+        self._output = np.zeros(chunk, np.float32)
+        self._tensors = [{s.name: np.zeros(s.shape, np.float32) for s in spec.states} for _ in range(2)]
+        self._newest = 0
+        self._bound: tuple[InferenceSession, list[Any]] | None = None
+
+    @property
+    def values(self) -> dict[str, NDArray[np.float32]]:
+        """A copy of each tensor, by ``state.<name>``, as the graph takes them."""
+        return {f"state.{name}": tensor.copy() for name, tensor in self._tensors[self._newest].items()}
 
     def reset(self) -> None:
         """Back to zeros."""
-        self.values = {f"state.{s.name}": np.zeros(s.shape, np.float32) for s in self._specs}
+        for tensor in self._tensors[self._newest].values():
+            tensor.fill(0)
 
     def copy(self) -> State:
-        """A state that goes its own way from here. Arrays are shared: a step replaces them, it never writes in them."""
-        twin = State(())
-        twin._specs, twin.values = self._specs, dict(self.values)
+        """A state that goes its own way from here."""
+        twin = State(self._spec)
+        for name, tensor in self._tensors[self._newest].items():
+            np.copyto(twin._tensors[twin._newest][name], tensor)
         return twin
+
+    def step(self, session: InferenceSession, inputs: Mapping[str, NDArray[np.float32]]) -> Audio:
+        """Through a session that takes this state, which moves on; ``inputs`` are the others, of float32."""
+        for name, own in self._inputs.items():
+            given = inputs[name]
+            if given.shape != own.shape or given.dtype != own.dtype:
+                raise ValueError(f"{name}: expected float32 {own.shape}, found {given.dtype} {given.shape}")
+            own[...] = given
+        if self._bound is None or self._bound[0] is not session:
+            self._bound = session, [self._bind(session, old) for old in range(2)]
+        session.run_with_iobinding(self._bound[1][self._newest])
+        self._newest = 1 - self._newest
+        output: Audio = self._output.copy()
+        return output
+
+    def _bind(self, session: InferenceSession, old: int) -> Any:
+        binding = session.io_binding()
+        tensors = {f"state.{name}": tensor for name, tensor in self._tensors[old].items()}
+        for name, array in (self._inputs | tensors).items():
+            binding.bind_input(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
+        tensors = {f"state.{name}.out": tensor for name, tensor in self._tensors[1 - old].items()}
+        for name, array in ({"output": self._output} | tensors).items():
+            binding.bind_output(name, "cpu", 0, np.float32, array.shape, array.ctypes.data)
+        return binding
 
 
 class Graph:
@@ -80,7 +118,6 @@ class Graph:
         if kind is not None:
             self.require(kind)
         self._outputs = list(self.spec.outputs())
-        self._state_names = [f"state.{s.name}" for s in self.spec.states]
 
     def require(self, kind: Kind) -> None:
         """Refuse to be used as another kind of graph.
@@ -100,12 +137,12 @@ class Graph:
         try:
             outputs: list[NDArray[np.float32]] = self._session.run(self._outputs, dict(inputs))
         except Exception as problem:  # onnxruntime has no common class of its errors
-            raise ModelError(f"{self.path}: cannot be run: {_first_line(problem)}") from problem
+            raise self._failed(problem) from problem
         return outputs
 
     def state(self) -> State:
         """A new stream's state."""
-        return State(self.spec.states)
+        return State(self.spec)
 
     def step(self, chunk: Audio, conditioning: NDArray[np.float32], state: State) -> Audio:
         """One chunk ``[channels, chunk_samples]`` through an extractor; the state moves on.
@@ -115,10 +152,13 @@ class Graph:
         Raises:
             ModelError: as ``run``; the state is then what it was.
         """
-        outputs = self.run({"chunk": chunk, "conditioning": conditioning, **state.values})
-        # onnxruntime gives new arrays at each run and takes them back without a copy; binding buffers saves 0.03 ms.
-        state.values = dict(zip(self._state_names, outputs[1:], strict=True))
-        return outputs[0]
+        try:
+            return state.step(self._session, {"chunk": chunk, "conditioning": conditioning})
+        except Exception as problem:  # onnxruntime has no common class of its errors
+            raise self._failed(problem) from problem
+
+    def _failed(self, problem: Exception) -> ModelError:
+        return ModelError(f"{self.path}: cannot be run: {_first_line(problem)}")
 
 
 def open_graph(name_or_path: str | Path, kind: Kind) -> Graph:
