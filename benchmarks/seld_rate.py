@@ -21,6 +21,7 @@ import typer
 from pyroomacoustics.directivities import CardioidFamily, DirectionVector
 from scipy.signal import fftconvolve, oaconvolve
 
+from hearable.memory import keep_freed_memory
 from hearable.synthesis.arrays import MIC_DIRECTIONS_DEG, MIC_RADIUS_M
 from hearable.synthesis.directions import unit_vectors
 from hearable.synthesis.generate import generate
@@ -113,6 +114,7 @@ def main(
     clips: Annotated[int, typer.Option(min=1, help="Clips of the dataset.")] = 6,
 ) -> None:
     """Print seconds and ratios."""
+    keep_freed_memory()  # as a worker of hearable synth does
     render_seld(replace(static_scene(), events=()), Noise())  # tables are made once in a process
     for name, scene in (("static", static_scene()), ("moving", moving_scene())):
         ours = []

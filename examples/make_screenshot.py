@@ -1,6 +1,6 @@
 """The pictures in the README: the terminal app on the demo's mixture, and the page, at whose talker its user looks.
 
-python -m examples.make_screenshot [--model base] [--profile alice.profile] [--out docs/images]
+python -m examples.make_screenshot [--model base] [--profile Alice.profile --profile George.profile] [--out docs/images]
 
 The page needs Chromium and playwright (``pip install 'hearable[dev]'``).
 """
@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
+import soundfile
 import typer
 
-from hearable.audio import read_audio, write_audio
+from hearable.audio import read_audio
 from hearable.live.control import Settings
 from hearable.live.remote import RemoteControl
 from hearable.live.terminal import TerminalApp
@@ -41,7 +42,7 @@ BROWSER = [
 async def terminal(control: RemoteControl, seconds: float) -> str:
     """The app as SVG, some seconds into the mixture, while the person speaks."""
     app = TerminalApp(control)
-    async with app.run_test(size=(100, 25)) as pilot:
+    async with app.run_test(size=(80, 24)) as pilot:
         while app.status is None or app.status.sound.chunks < seconds / CHUNK_S or not app.status.sound.target_active:
             await pilot.pause(0.05)
         svg = app.export_screenshot(title="hearable live")
@@ -57,7 +58,8 @@ def page(address: str, name: str, out: Path) -> None:
     expect.set_options(timeout=PATIENCE_MS)
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as driver:
         ears = Path(folder) / "ears.wav"
-        write_audio(ears, np.concatenate([enrollment] * 3 + [mixture] * 3, axis=1), rate)
+        sound = np.concatenate([enrollment] * 3 + [mixture] * 3, axis=1)
+        soundfile.write(ears, sound.T, rate, "PCM_16")  # of other formats Chromium makes silence
         chromium = driver.chromium.launch(
             executable_path=shutil.which("chromium") or shutil.which("google-chrome"),
             args=[*BROWSER, f"--use-file-for-fake-audio-capture={ears}"],

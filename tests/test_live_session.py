@@ -118,6 +118,69 @@ def test_what_goes_wrong_is_told_and_the_sound_goes_on(shipped, talk):
     control.close()
 
 
+def _device_goes(control: Control) -> None:
+    control.engine._open[0].close()
+
+
+def _worker_fails(control: Control) -> None:
+    step = control.processor.step
+
+    def broken(chunk):
+        control.processor.step = step
+        raise RuntimeError("a bug")
+
+    control.processor.step = broken
+
+
+def _worker_starves(control: Control) -> None:
+    step = control.processor.step
+
+    def late(chunk):
+        control.processor.step = step
+        time.sleep(2)
+        return step(chunk)
+
+    control.processor.step = late
+
+
+def _input_becomes(value: float, seconds: float) -> Callable[[Control], None]:
+    def spoil(control: Control) -> None:
+        replay = control._replay
+        begin = int(replay._at)
+        replay._audio[:, begin : begin + round(seconds * 16000)] = value
+
+    return spoil
+
+
+@pytest.mark.parametrize(
+    ("happens", "told"),
+    [
+        (_device_goes, "is gone: connecting again"),
+        (_worker_fails, "the processing failed"),
+        (_worker_starves, "the computer was busy for"),
+        (_input_becomes(np.nan, 0.5), "bad samples"),
+        (_input_becomes(0.0, 4.0), "nothing comes from the microphones"),
+    ],
+)
+def test_whatever_happens_is_told_and_ends_in_sound(shipped, talk, happens, told, monkeypatch):
+    monkeypatch.setattr("hearable.live.watch.SILENT_S", 0.3)
+    write_audio(talk, np.tile(read_audio(talk)[0], 4), 16000)
+    toymodel.profile(1).save(talk.with_name("anna.profile"))
+    control, said = controlled(shipped, replay=talk, profiles=(talk.with_name("anna.profile"),))
+    until(lambda: max(control.status().sound.out_db) > -40, control)
+    happens(control)
+    until(lambda: any(told in text for text in said), control)
+    chunks = control.status().sound.chunks
+
+    def sounds() -> bool:
+        sound = control.status().sound
+        return sound.chunks > chunks + 30 and max(sound.out_db) > -40 and sound.selected == "anna"
+
+    until(sounds, control)
+    assert control.status().engine.state == "running"
+    control.close()
+
+
 def test_a_model_file_that_is_altered_meanwhile_changes_nothing_until_it_is_loaded(tmp_path, talk, monkeypatch):
     toymodel.save_pair(tmp_path)
     toymodel.save_enroller(tmp_path)

@@ -32,8 +32,8 @@ def test_the_look_key_held_and_pressed_twice():
 
 
 def test_a_level_is_a_bar_and_a_number():
-    assert level_bar(-30).plain.count("█") == 15 and "-30.0 dB" in level_bar(-30).plain
-    assert "silent" in level_bar(-120).plain and level_bar(0).plain.count("█") == 30
+    assert level_bar(-30).plain.count("█") == 12 and "-30.0 dB" in level_bar(-30).plain
+    assert "silent" in level_bar(-120).plain and level_bar(0).plain.count("█") == 24
 
 
 class Screen:
@@ -41,7 +41,7 @@ class Screen:
 
     def __init__(self, command: str, environment: dict[str, str]):
         self.socket = f"hearable-test-{os.getpid()}"
-        self.run("new-session", "-d", "-s", "t", "-x", "100", "-y", "40", command, environment=environment)
+        self.run("new-session", "-d", "-s", "t", "-x", "80", "-y", "32", command, environment=environment)
 
     def run(self, *arguments: str, environment: dict[str, str] | None = None) -> str:
         done = subprocess.run(["tmux", "-L", self.socket, *arguments], capture_output=True, text=True, timeout=20,
@@ -87,6 +87,7 @@ def test_the_app_in_a_terminal(tmp_path):
         ):
             assert meter in shown
         assert "█" in shown and "1  anna" in shown and "2  ben" in shown
+        assert shown.rstrip().endswith("q Quit")
         screen.press("2", "b", "m")
         assert "MUTED" in screen.until("BYPASS")
         screen.press("b", "m", "+", "+")

@@ -152,6 +152,16 @@ class TestMotion:
             assert a.level_db == pytest.approx(b.level_db, abs=1.0)
             assert a.drr_db == pytest.approx(b.drr_db, abs=1.5) or room is None
 
+    def test_a_sound_that_is_cut_does_not_click(self):
+        tone = np.cos(2 * np.pi * 500 * np.arange(4 * RATE) / RATE)
+        shot = scene(replace(event(Waypoint(0, 0, 0, 1.0)), clip_start=RATE), formats=("foa",))
+        bend = np.abs(np.diff(render_seld(shot, Sound(tone)).stems["foa"].mix()[0].astype(np.float64), 2))
+        end = START + RATE + round(RATE / 343.0)
+        middle = bend[START + 2000 : START + RATE - 2000].max()
+        assert (
+            bend[START - 200 : START + 1000].max() < 1.5 * middle and bend[end - 1000 : end + 200].max() < 1.1 * middle
+        )
+
     def test_level_follows_distance(self):
         near, far = (
             render_seld(scene(event(Waypoint(0, 0, 0, d))), Noises()).stems["foa"].levels[0].level_db

@@ -312,6 +312,8 @@ def test_a_jump_is_a_click_and_an_onset_is_none():
     rng = np.random.default_rng(2)
     knock = np.concatenate([np.zeros(1000), rng.standard_normal(2000) * np.exp(-np.arange(2000) / 300)])
     assert click(tone.astype("f4")) is None and click((0.2 * knock + 1e-4).astype("f4")) is None
+    voice = np.convolve(np.arange(4800) % 160 == 80, np.exp(-np.arange(150) / 2))  # 150 Hz
+    assert click(voice.astype("f4")) is None
 
 
 def test_there_must_be_a_dataset(tmp_path):

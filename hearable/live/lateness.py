@@ -54,8 +54,8 @@ class Lateness:
                 round(1000 * s) for s in (self._pause_s, self._wait_s, self._work_s, self._cpu_s)
             )
             self._tell(
-                f"missed {missed - self._missed}; at worst the sound system paused for {pause_ms} ms, the engine waited"
-                f" {wait_ms} ms for a processor, and worked for {work_ms} ms, {cpu_ms} of them computing"
+                f"missed {missed - self._missed}; at most, the sound system paused for {pause_ms} ms, the engine waited"
+                f" {wait_ms} ms for a processor and worked {work_ms} ms, {cpu_ms} of them computing"
             )
             self._missed, self._told = missed, now
         self._forget()

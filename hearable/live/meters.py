@@ -9,7 +9,7 @@ from rich.text import Text
 
 from hearable.live.control import Status
 
-FLOOR_DB, BAR_CELLS = -60.0, 30
+FLOOR_DB, BAR_CELLS = -60.0, 24  # beside the people in a terminal of 80 columns
 WARM_DB, HOT_DB = -12.0, -3.0
 
 
@@ -66,8 +66,9 @@ def stream_table(status: Status) -> Table:
     if stream.timing is not None:
         timing = f"p50 {stream.timing.p50_ms:.2f} ms, p99 {stream.timing.p99_ms:.2f} ms of 8 ms"
         table.add_row("chunk time", Text(timing + (", PAUSED: too slow" if stream.shedding else "")))
-    losses = [f"{stream.xruns} xruns", f"{stream.missed} missed chunks", f"{stream.sheds} pauses",
-              f"{stream.worker_errors} errors", f"{status.sound.bad_samples} bad samples"]  # fmt: skip
+    losses = [f"{stream.xruns} xruns", f"{stream.missed} missed chunks", f"{stream.sheds} pauses"]
+    rare = {"errors": stream.worker_errors, "bad samples": status.sound.bad_samples}
+    losses += [f"{count} {what}" for what, count in rare.items() if count]
     table.add_row("losses", Text(", ".join(losses), "red" if stream.missed else ""))
     table.add_row("buffer", Text(f"{stream.buffer_ms:.1f} ms, clocks {stream.drift_ppm:+.0f} ppm"))
     table.add_row("latency", Text(f"{stream.latency_ms:.1f} ms end to end, and the devices' own"))

@@ -74,9 +74,8 @@ class TerminalApp(App[str | None]):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space", "look", "Look"),
-        Binding("1", "select(1)", "Person", key_display="1-9"),
-        *(Binding(str(n), f"select({n})", show=False) for n in range(2, 10)),
-        Binding("0", "select(0)", "All"),
+        Binding("0", "select(0)", "Person", key_display="0-9"),
+        *(Binding(str(n), f"select({n})", show=False) for n in range(1, 10)),
         Binding("b", "switch('bypass')", "Bypass"),
         Binding("plus,equals_sign", "background(1)", "Background", key_display="+/-"),
         Binding("minus", "background(-1)", show=False),
@@ -103,7 +102,7 @@ class TerminalApp(App[str | None]):
         yield self._parts["stream"]
         yield self._parts["look"]
         yield self._messages
-        yield Footer()
+        yield Footer(compact=True)  # all keys in 80 columns
 
     def on_mount(self) -> None:
         """Titles, and the refresh."""

@@ -14,6 +14,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from hearable.errors import AudioError
+from hearable.memory import keep_freed_memory
 from hearable.processes import process_map
 from hearable.synthesis.render_seld import render_seld
 from hearable.synthesis.seld_card import write_card
@@ -124,7 +125,7 @@ def _plain(data: Any) -> Any:
 def _submitting(workers: int, dask: str | None) -> Iterator[Callable[[bytes, Path, Sequence[ClipId]], Iterator[None]]]:
     """Yields a function that makes clips and yields after each."""
     if dask is None:
-        yield lambda job, out, clips: process_map(partial(make_clip, job, str(out)), clips, workers)
+        yield lambda job, out, clips: process_map(partial(_make_in_worker, job, str(out)), clips, workers)
         return
     import distributed
 
@@ -139,6 +140,11 @@ def _submitting(workers: int, dask: str | None) -> Iterator[Callable[[bytes, Pat
                 [client.submit(make_clip, job, os.path.abspath(out), c, pure=False) for c in clips]
             )
         )
+
+
+def _make_in_worker(job: bytes, out: str, clip: ClipId) -> None:
+    keep_freed_memory()
+    make_clip(job, out, clip)
 
 
 @lru_cache(maxsize=1)

@@ -19,6 +19,7 @@ from hearable.synthesis.seld_scene import Event, Format, MeasuredRoom, SeldScene
 
 Audio = NDArray[np.float32]
 
+FADE_OUT, FADE_IN = 256, 64  # samples: events may be cut out of longer sounds, and attacks must stay
 QUIET_DB = -30.0  # stands for the targets' level where there are none
 
 
@@ -135,10 +136,21 @@ def _dry(event: Event, bank: SoundBank) -> Audio:
         raise ValueError(
             f"{event.sound}: expected {event.samples} samples from {event.clip_start} on, found {len(dry)}"
         )
+    dry = _faded(dry, event.clip_start > 0)
     rms = float(np.sqrt(np.mean(dry.astype(np.float64) ** 2)))
     if not 0 < rms < np.inf:
         raise ValueError(f"{event.sound}: expected a sound, found an RMS level of {rms:g}")
     return np.asarray(dry * np.float32(10 ** (event.level_db / 20) / rms))
+
+
+def _faded(dry: Audio, cut: bool) -> Audio:
+    """A sound that ends, and if it is ``cut`` also begins, without a click."""
+    faded: Audio = dry.copy()
+    if end := min(FADE_OUT, len(dry) // 4):
+        faded[-end:] *= np.cos(np.linspace(0, np.pi / 2, end, dtype=np.float32)) ** 2
+    if cut and (begin := min(FADE_IN, len(dry) // 4)):
+        faded[:begin] *= np.sin(np.linspace(0, np.pi / 2, begin, dtype=np.float32)) ** 2
+    return faded
 
 
 def _image(heard: Heard, event: Event, samples: int) -> Image:

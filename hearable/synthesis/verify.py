@@ -33,6 +33,7 @@ CLIP_BOUNDS = {"foa": 40.0, "mic": 40.0, "binaural": 300.0}  # of one clip
 MEASURES = {"foa": "DOA", "mic": "DOA", "binaural": "ITD"}
 UNITS = {"foa": "deg", "mic": "deg", "binaural": "us"}
 LEVEL_BOUND_DB, CLIP_LEVEL_BOUND_DB = 1.0, 3.0  # median error, of all events and of one clip's
+CLEARLY = 1.25  # worse by this factor than at another shift
 SHIFT_FRAMES = 1.0  # reverberation and sounds that fade away move what is heard by less
 COHERENCE_BOUND = 0.1
 RT60_BOUND = 0.2
@@ -187,7 +188,7 @@ def _check_shift(report: Report, clips: Sequence[ClipFindings]) -> None:
     mean = totals[0] / totals[1]
     shift = middle_of(mean)
     # Long events hardly tell one shift from the next: a fault must be clearly better.
-    clear = mean[len(mean) // 2] > 1.1 * mean.min()
+    clear = mean[len(mean) // 2] > CLEARLY * mean.min()
     faults = [f"labels: fit the sound when moved by {shift:.1f} frames"] if abs(shift) > SHIFT_FRAMES and clear else []
     report.add("label shift", f"{shift:+.1f} frames", f"within {SHIFT_FRAMES:g}", faults)
 

@@ -26,7 +26,8 @@ Audio = NDArray[np.float32]
 
 AMBIENCE_N_FFT = 1024  # divides that of `diffuse_covariance`
 FLAT_SAMPLES = 4  # so many equal samples at the peak are clipped
-CLICK = 8.0  # a jump so many times what is around it
+CLICK, CLICK_AWAY = 8.0, 3.0  # a jump so many times what is around it, and what is farther away
+AWAY_SAMPLES = 300  # so far: a voice has a sharp peak in each of its periods
 CLICK_LEAST = 0.003  # of full scale
 TAIL_S = 0.3  # so long what has ended still disturbs
 LEAST_SNR_DB, LEAST_DRR_DB = 10.0, -5.0  # of an event that is judged by ear
@@ -168,7 +169,14 @@ def click(channel: Audio) -> int | None:
     candidates = np.flatnonzero(bend > CLICK_LEAST)
     around = np.maximum(near[candidates, :22].max(axis=1), near[candidates, 27:].max(axis=1))
     leaps = candidates[bend[candidates] > CLICK * around]
-    return int(leaps[np.argmax(bend[leaps])]) + 1 if len(leaps) else None
+    clicks = [leap for leap in leaps.tolist() if bend[leap] > CLICK_AWAY * _beside(bend, leap)]
+    return max(clicks, key=bend.__getitem__) + 1 if clicks else None
+
+
+def _beside(bend: NDArray[np.float64], at: int) -> float:
+    """The largest farther than two samples, and no farther than ``AWAY_SAMPLES``, from a place."""
+    before, after = bend[max(at - AWAY_SAMPLES, 0) : max(at - 2, 0)], bend[at + 3 : at + AWAY_SAMPLES]
+    return float(max(before.max(initial=0.0), after.max(initial=0.0)))
 
 
 def _longest_run(flags: NDArray[np.bool_]) -> int:

@@ -76,16 +76,23 @@ class Ears extends AudioWorkletProcessor {
     if (++this.turns % REPORT_CHUNKS === 0) this.port.postMessage({ ready: this.ready.length, missed: this.missed });
   }
 
-  // When more chunks wait than were needed of late, two are faded into one.
+  // When more chunks wait than were needed of late, some are left out; far too many, after a standstill, at once.
   keepShort() {
     if (++this.calm % CALM_CHUNKS === 0) this.wanted = Math.max(this.wanted - 1, LEAST_READY);
     this.least = Math.min(this.least, this.ready.length);
-    if (this.turns % WINDOW_CHUNKS) return;
-    if (this.least > this.wanted - LEAST_READY + 1) {
-      const next = this.ready.shift();
-      this.playing = this.playing.map((value, n) => value + ((n % this.size) / this.size) * (next[n] - value));
+    if (this.ready.length > MOST_READY) {
+      this.leaveOut(this.ready.length - this.wanted);
+      return;
     }
+    if (this.turns % WINDOW_CHUNKS) return;
+    if (this.least > this.wanted - LEAST_READY + 1) this.leaveOut(1);
     this.least = MOST_READY;
+  }
+
+  // The chunk that plays now fades over to the last one that would have played before it is caught up.
+  leaveOut(chunks) {
+    const next = this.ready.splice(0, chunks).pop();
+    this.playing = this.playing.map((value, n) => value + ((n % this.size) / this.size) * (next[n] - value));
   }
 }
 

@@ -178,8 +178,8 @@ function show(now) {
   const before = status;
   status = now;
   ["left", "right"].forEach((ear, n) => {
-    byId(`in-${ear}`).value = now.in_db[n];
-    byId(`out-${ear}`).value = now.out_db[n];
+    byId(`in-${ear}`).value = Math.round(now.in_db[n]);
+    byId(`out-${ear}`).value = Math.round(now.out_db[n]);
   });
   byId("active").hidden = !now.target_active;
   if (now.p50_ms !== null) {
