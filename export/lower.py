@@ -70,7 +70,21 @@ class Expression:
     shape: tuple[int, ...]
 
 
-Value: TypeAlias = "Array | View | Expression"
+@dataclass
+class Pieces:
+    """Views one after another along an axis, as no one view can show them; the product of two needs no copy of them."""
+
+    parts: list[View | Array]
+    axis: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        shape = list(self.parts[0].shape)
+        shape[self.axis] = len(self.parts)
+        return tuple(shape)
+
+
+Value: TypeAlias = "Array | View | Expression | Pieces"
 
 
 @dataclass
@@ -165,6 +179,8 @@ class Lowering:
 
     def _view(self, value: Value) -> View | Array:
         """The value in memory."""
+        if isinstance(value, Pieces):
+            return self._joined(value.parts, value.axis)
         if not isinstance(value, Expression):
             return value
         target = self._new(value.shape)
@@ -213,6 +229,13 @@ class Lowering:
 
     def _elementwise(self, node: onnx.NodeProto, template: str) -> None:
         operands = tuple(self.values[name] for name in node.input if name)
+        pieces = [o for o in operands if isinstance(o, Pieces)]
+        if len(pieces) == len(operands) and len({(p.axis, p.shape) for p in pieces}) == 1:
+            together = zip(*(p.parts for p in pieces), strict=True)
+            each = [Expression(template, parts, parts[0].shape) for parts in together]
+            self.values[node.output[0]] = self._joined(each, pieces[0].axis)
+            return
+        operands = tuple(self._view(o) if isinstance(o, Pieces) else o for o in operands)
         shape = np.broadcast_shapes(*(o.shape for o in operands))
         # A smaller expression would be computed again and again.
         settled = tuple(self._view(o) if isinstance(o, Expression) and o.shape != shape else o for o in operands)
@@ -285,7 +308,10 @@ class Lowering:
             x = self._view(self.values[node.input[0]])
             along = np.moveaxis(x.array, axis, 0) if isinstance(x, View) else np.moveaxis(x, axis, 0)
             entries = [np.moveaxis(along[i : i + 1], 0, axis) for i in index]
-            self._join(node.output[0], [View(x.buffer, e) if isinstance(x, View) else e for e in entries], axis)
+            pieces = Pieces([View(x.buffer, e) if isinstance(x, View) else e for e in entries], axis)
+            name = node.output[0]
+            taken = self.uses[name] == 1 and name in self.consumers and self.consumers[name].op_type in BINARY
+            self.values[name] = pieces if taken else self._view(pieces)
             return
         window = slice(int(index[0]), int(index[-1]) + 1, int(steps[0]) if len(steps) else 1)
         self._moved(node, lambda a: np.moveaxis(np.moveaxis(a, axis, 0)[window], 0, axis))
@@ -301,9 +327,10 @@ class Lowering:
         self._moved(node, lambda a: np.broadcast_to(a, [int(r * n) for r, n in zip(repeats, shape, strict=True)]))
 
     def _concat(self, node: onnx.NodeProto) -> None:
-        self._join(node.output[0], [self.values[name] for name in node.input], attribute(node, "axis"))
+        parts = [self.values[name] for name in node.input]
+        self.values[node.output[0]] = self._joined(parts, attribute(node, "axis"))
 
-    def _join(self, name: str, parts: Sequence[Value], axis: int) -> None:
+    def _joined(self, parts: Sequence[Value], axis: int) -> View:
         shape = list(parts[0].shape)
         shape[axis] = sum(p.shape[axis] for p in parts)
         whole, start = self._new(shape), 0
@@ -312,7 +339,7 @@ class Lowering:
             window = np.moveaxis(np.moveaxis(whole.array, axis, 0)[start:end], 0, axis)
             self.steps.append(Compute(View(whole.buffer, window), part))
             start = end
-        self.values[name] = whole
+        return whole
 
     def _reduce(self, node: onnx.NodeProto, value: Value, after: str) -> None:
         axes = self._constant(node, 1)

@@ -10,6 +10,8 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
+from rich.console import Console
+from rich.progress import track
 
 from export.bands import gathered
 from export.dft import analysis_window, synthesis_window
@@ -74,7 +76,7 @@ def calibration(model: Path, enroller: str, data: Path, split: str, scenes: int)
     loaded = load_model(model)
     evaluator = Evaluator(Protocol(data, split, str(model), enroller))
     samples = loaded.spec.chunk_samples
-    for scene in range(scenes):
+    for scene in track(range(scenes), "calibration", console=Console(stderr=True)):
         drawn = evaluator.draw(scene)
         profile = evaluator.profile(evaluator.clips(scene, drawn)["clean"])
         if profile is None:

@@ -13,7 +13,7 @@ from hearable.session import open_graph  # noqa: E402
 from training.network import Extractor, ExtractorConfig  # noqa: E402
 from training.presets import TINY  # noqa: E402
 
-SMALL = ExtractorConfig(channels=12, blocks=2, mixing_groups=2, voices=2, voice_channels=20)
+SMALL = ExtractorConfig(channels=12, blocks=2, mixing_groups=2, voice_channels=20)
 MISSING = [tool for tool in ("arm-none-eabi-gcc", "qemu-system-arm", "make") if not shutil.which(tool)]
 PACKAGES = "gcc-arm-none-eabi, libnewlib-arm-none-eabi, qemu-system-arm, make"
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)} (Debian: {PACKAGES})")
@@ -46,6 +46,7 @@ def test_the_tiny_model_fits(tmp_path, board):
     assert open_graph(path, "extractor").spec.macs_per_chunk <= 2_500_000
     name, expected = prepare(path, tmp_path, 10)
     report = run(board, tmp_path, name, expected)
+    assert report.difference < 2e-6
     assert report.weights <= 400_000
     assert report.ram <= 256_000
     assert report.instructions_max <= 4_000_000

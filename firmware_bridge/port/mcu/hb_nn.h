@@ -44,8 +44,10 @@ HB_INLINE float32x4_t hb_load_half(const hb_half *w) { return vcvt_f32_f16(vrein
 #else
 #include <arm_mve.h>
 HB_INLINE float32x4_t hb_load_half(const hb_half *w) { /* not vcvtb: binutils 2.40 assembles it wrongly */
-    const int32x4_t bits = vshlq_n_s32(vldrhq_s32((const int16_t *)w), 13);
-    const int32x4_t kept = vandq_s32(bits, vdupq_n_s32((int32_t)0x8fffe000u));
+    /* By hand: the load takes a low register alone, of which gcc 12 knows nothing; another becomes another load. */
+    int32x4_t bits;
+    __asm("vldrh.s32 %q0, [%1]" : "=w"(bits) : "l"(w), "m"(*(const hb_half(*)[HB_PANEL])w));
+    const int32x4_t kept = vandq_s32(vshlq_n_s32(bits, 13), vdupq_n_s32((int32_t)0x8fffe000u));
     return vmulq_n_f32(vreinterpretq_f32_s32(kept), 5.19229686e33f); /* 2^112 mends the exponent */
 }
 #endif
@@ -138,6 +140,10 @@ HB_INLINE float hb_pow(float x, float y) { return hb_exp2(y * hb_log2(x)); }
 #define HB_ROWS_2(w)                                                                                                 \
     HB_LOOP("vldmia %[bias], {s0-s3}\n vldmia %[bias], {s4-s7}\n", "s16-s17", w, HB_ROW0 HB_ROW1,                    \
             "vstmia %[y], {s0-s3}\n" HB_NEXT "vstmia %[y], {s4-s7}\n")
+#define HB_ROWS_3(w)                                                                                                 \
+    HB_LOOP("vldmia %[bias], {s0-s3}\n vldmia %[bias], {s4-s7}\n vldmia %[bias], {s8-s11}\n", "s16-s18", w,         \
+            HB_ROW0 HB_ROW1 HB_ROW2,                                                                                 \
+            "vstmia %[y], {s0-s3}\n" HB_NEXT "vstmia %[y], {s4-s7}\n" HB_NEXT "vstmia %[y], {s8-s11}\n")
 #define HB_ROWS_4(w)                                                                                                 \
     HB_LOOP("vldmia %[bias], {s0-s3}\n vldmia %[bias], {s4-s7}\n vldmia %[bias], {s8-s11}\n"                         \
             "vldmia %[bias], {s12-s15}\n", "s16-s19", w, HB_ROW0 HB_ROW1 HB_ROW2 HB_ROW3,                            \
@@ -155,6 +161,9 @@ HB_INLINE void hb_tile(const float *x, const int rows, int k, const float *w, co
     if (rows == 4) {
         if (half) HB_ROWS_4(HB_HALVES);
         else HB_ROWS_4(HB_SINGLES);
+    } else if (rows == 3) {
+        if (half) HB_ROWS_3(HB_HALVES);
+        else HB_ROWS_3(HB_SINGLES);
     } else if (rows == 2) {
         if (half) HB_ROWS_2(HB_HALVES);
         else HB_ROWS_2(HB_SINGLES);
@@ -179,10 +188,10 @@ HB_INLINE void hb_tile(const float *x, const int rows, int k, const float *w, co
 }
 #endif
 
-/* x [rows, k] packed in tiles of 4, 2 and 1 rows, each [k][tile]. */
+/* x [rows, k] packed in tiles of 4 rows, the last of what is left, each [k][tile]. */
 HB_INLINE void hb_pack(const float *x, int rows, int xr, int k, int xk, float *packed) {
     for (int r = 0, tile; r < rows; r += tile) {
-        tile = rows - r >= 4 ? 4 : rows - r >= 2 ? 2 : 1;
+        tile = rows - r >= 4 ? 4 : rows - r;
         for (int i = 0; i < tile; i++)
             for (int j = 0; j < k; j++) packed[j * tile + i] = x[(r + i) * xr + j * xk];
         packed += k * tile;
@@ -206,8 +215,9 @@ HB_INLINE void hb_panel(const float *x, int rows, int k, const float *w, const h
     for (int tile; rows > 0; rows -= tile, x += tile * k, y += tile * yr) {
         float *const to = direct ? y : apart;
         const int step = direct ? yr : HB_PANEL;
-        tile = rows >= 4 ? 4 : rows >= 2 ? 2 : 1;
+        tile = rows >= 4 ? 4 : rows;
         if (tile == 4) hb_tile(x, 4, k, w, half, bias, to, step);
+        else if (tile == 3) hb_tile(x, 3, k, w, half, bias, to, step);
         else if (tile == 2) hb_tile(x, 2, k, w, half, bias, to, step);
         else hb_tile(x, 1, k, w, half, bias, to, step);
         if (!direct)
