@@ -71,11 +71,13 @@ def main(
     console = Console()
     console.print(table)
 
-    before = resident_mb()
-    for _ in range(int(minutes * 60 / 0.008)):
-        streams[model].chunk_ms()
+    before, stream = resident_mb(), streams[model]
+    for _ in range(round(minutes * 60_000 / stream.graph.spec.chunk_ms)):
+        stream.chunk_ms()
+    after = resident_mb()
     console.print(
-        f"{model}: resident memory {before:.1f} MB, after {minutes:g} minutes of audio {resident_mb():.1f} MB"
+        f"{model}: resident memory {before:.1f} MB, after {minutes:g} minutes of audio {after:.1f} MB: "
+        f"growth {after - before:+.1f} MB"
     )
 
 

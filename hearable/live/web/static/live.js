@@ -6,7 +6,7 @@ import { showPeople } from "./people.js";
 import { LiveSpectrogram } from "./spectrogram.js";
 import { Take } from "./takes.js";
 
-const RETRY_MS = 2000;
+const RETRY_MS = 2000, SHOW_MS = 20;
 const address = (path) => `${location.origin.replace(/^http/, "ws")}${path}${location.search}`;
 
 let hello = null; // what the server said first; null while not connected
@@ -42,7 +42,10 @@ function start() {
   worker.onmessage = ({ data }) => {
     if (data.text) receive(data.text);
     else if (data.closed) lost();
-    else heard(data);
+    else {
+      data.fresh.forEach(heard);
+      setTimeout(() => worker?.postMessage({ next: true }), SHOW_MS);
+    }
   };
   byId("listen").textContent = "Stop listening";
   tell("Connecting.");

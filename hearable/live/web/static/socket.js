@@ -4,9 +4,15 @@ const MOST_AWAY = 64; // chunks that are sent and not yet back; beyond that, new
 let socket = null;
 let ears = null;
 let away = []; // what was sent, and when
+let fresh = []; // chunks before and after that the page has not seen
+let waiting = true; // the page has dealt with the last ones: a busy page gets more at a time, not more messages
 
-onmessage = ({ data: { open, listen, say, close } }) => {
+onmessage = ({ data: { open, listen, say, next, close } }) => {
   if (open) connect(open);
+  if (next) {
+    waiting = true;
+    show();
+  }
   if (listen) {
     ears = listen;
     ears.onmessage = ({ data }) => send(data);
@@ -37,5 +43,13 @@ function receive(buffer) {
   const after = new Float32Array(buffer);
   const played = after.slice();
   ears.postMessage(played, [played.buffer]);
-  postMessage({ before, after, tripMs: performance.now() - at }, [before.buffer, buffer]);
+  fresh.push({ before, after, tripMs: performance.now() - at });
+  show();
+}
+
+function show() {
+  if (!waiting || !fresh.length) return;
+  postMessage({ fresh }, fresh.flatMap(({ before, after }) => [before.buffer, after.buffer]));
+  fresh = [];
+  waiting = false;
 }
