@@ -50,7 +50,7 @@ def extractor(
     preset: str = "base",
     name: str | None = None,
     out: Out = Path("models"),
-    space: Space = "enroll-1",
+    space: Space = "enroll-2",
     history: History = "",
 ) -> None:
     """Export an extraction network with its conditioner."""
@@ -66,7 +66,7 @@ def enroller(
     weights: Weights,
     name: str = "enroll",
     out: Out = Path("models"),
-    space: Space = "enroll-1",
+    space: Space = "enroll-2",
     history: History = "",
 ) -> None:
     """Export an enrollment network."""
