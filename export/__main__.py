@@ -40,6 +40,7 @@ app = typer.Typer(help="Export trained weights to ONNX, and models to devices.",
 
 Weights = Annotated[Path, typer.Argument(help="Weights (safetensors) that `python -m training` wrote.")]
 Out = Annotated[Path, typer.Option(help="Folder of the models.")]
+SPACE = "enroll-2"
 Space = Annotated[str, typer.Option(help="Name of the embedding space: the enrollment network's name and version.")]
 History = Annotated[str, typer.Option(help="How it was trained, for the card.")]
 
@@ -50,7 +51,7 @@ def extractor(
     preset: str = "base",
     name: str | None = None,
     out: Out = Path("models"),
-    space: Space = "enroll-2",
+    space: Space = SPACE,
     history: History = "",
 ) -> None:
     """Export an extraction network with its conditioner."""
@@ -66,7 +67,7 @@ def enroller(
     weights: Weights,
     name: str = "enroll",
     out: Out = Path("models"),
-    space: Space = "enroll-2",
+    space: Space = SPACE,
     history: History = "",
 ) -> None:
     """Export an enrollment network."""

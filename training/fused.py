@@ -11,7 +11,6 @@ other devices than the CPU.
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import os
 import sys
@@ -22,6 +21,7 @@ from types import ModuleType
 from typing import Any
 
 import torch
+from filelock import FileLock
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils import cpp_extension
@@ -34,10 +34,9 @@ def _kernels() -> ModuleType:
     root = os.environ.get("TORCH_EXTENSIONS_DIR") or cpp_extension.get_default_build_root()
     folder = Path(root) / f"hearable_fused-py{sys.version_info.major}{sys.version_info.minor}-torch{torch.__version__}"
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "turn").open("w") as turn:
-        # This lock ends with its process. torch's own is a file: one that was killed while it compiled has left it, and
-        # everybody waits for it for ever.
-        fcntl.flock(turn, fcntl.LOCK_EX)
+    # This lock ends with its process. torch's own is a file: one that was killed while it compiled has left it, and
+    # everybody waits for it for ever.
+    with FileLock(folder / "turn"):
         (folder / "lock").unlink(missing_ok=True)
         return cpp_extension.load("hearable_fused", sources, extra_cflags=flags, build_directory=str(folder))
 
