@@ -13,6 +13,7 @@ import json
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import soundfile
@@ -149,6 +150,11 @@ class CachedSounds:
         x, y = (self.embeddings[self.speakers[s][0].name] for s in (a, b))
         x, y = x / np.linalg.norm(x) - self._mean, y / np.linalg.norm(y) - self._mean
         return float(x @ y / (np.linalg.norm(x) * np.linalg.norm(y)))
+
+    def mean_embedding(self, speaker: str) -> NDArray[np.float32]:
+        """Unit-norm mean ``[256]`` over all that a speaker says."""
+        total = np.sum([self.embeddings[s.name] * s.samples for s in self.speakers[speaker]], 0, dtype=np.float32)
+        return cast("NDArray[np.float32]", total / np.linalg.norm(total))
 
     def read(self, sound: str, start: int, samples: int) -> NDArray[np.float32]:
         """``[samples]`` in -1..1."""

@@ -17,7 +17,6 @@ from hearable.synthesis.render import render
 from hearable.synthesis.scene import Scene
 from training.corpus import CachedSounds
 from training.enrollments import Enrollments, sounds_of
-from training.teacher import embed
 
 Audio = NDArray[np.float32]
 Example: TypeAlias = tuple[Audio, Audio, Audio, Audio, int]
@@ -170,7 +169,7 @@ class Voices(IterableDataset[tuple[Audio, Audio]]):
 
 
 class EnrollmentScenes(IterableDataset[tuple[Audio, Audio, Audio]]):
-    """Endless examples (clip [2, n], dry voice of the frontal talker [n], its teacher embedding [256])."""
+    """Endless examples (clip [2, n], dry voice of the frontal talker [n], teacher embedding of all they said [256])."""
 
     def __init__(
         self,
@@ -200,8 +199,7 @@ class EnrollmentScenes(IterableDataset[tuple[Audio, Audio, Audio]]):
         rendered = render(scene, self.sounds, self.material.listeners)
         clips = scene.sources[0].clips
         dry = np.concatenate([self.sounds.read(c.sound, c.start, c.samples) for c in clips])[-scene.samples :]
-        embedding = embed(dry)
-        return rendered.mixture, dry, embedding / np.linalg.norm(embedding)
+        return rendered.mixture, dry, self.sounds.mean_embedding(scene.sources[0].name)
 
 
 def collate(examples: list[tuple[Any, ...]]) -> list[Tensor]:

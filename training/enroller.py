@@ -3,12 +3,13 @@
 A front end sees, for every mel band and frame, how much of the sound arrives alike at both ears, and keeps that share
 of the mid channel's mel power; the GE2E encoder (Wan et al., ICASSP 2018), started from its pretrained weights,
 turns what is left into the embedding, piece by piece as it was trained to. Both are trained together towards the
-embedding that the pretrained encoder gives the dry voice (the distillation of *Look Once to Hear*, CHI 2024), with the
-dry voice's mel power as a helper.
+embedding that the pretrained encoder gives the speaker's dry recordings (the distillation of *Look Once to Hear*,
+CHI 2024), with the dry voice's mel power as a helper.
 """
 
 from __future__ import annotations
 
+import contextlib
 import copy
 
 import librosa
@@ -73,8 +74,13 @@ class Enroller(nn.Module):
         re, im = self.spectrum(audio)
         return (re.square() + im.square()) @ self.mel
 
-    def analyse(self, clip: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Embedding ``[batch, 256]``; the frontal mel power ``[batch, frames, 40]`` as found, and levelled."""
+    def analyse(self, clip: Tensor, half: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+        """Embedding ``[batch, 256]``; the frontal mel power ``[batch, frames, 40]`` as found, and levelled.
+
+        Args:
+            clip: ``[batch, 2, samples]``.
+            half: run the encoder in bfloat16.
+        """
         re, im = self.spectrum(clip)
         left_re, right_re, left_im, right_im = re[:, 0], re[:, 1], im[:, 0], im[:, 1]
         left = (left_re.square() + left_im.square()) @ self.mel
@@ -100,7 +106,8 @@ class Enroller(nn.Module):
         voice = levelled(kept * self.equaliser.exp(), EPS * level)
         weight = torch.softmax(self.attention(hidden), 1)
         pieces, share = in_pieces(voice), in_pieces(weight).sum((2, 3))
-        embeddings = self.encoder(pieces.flatten(0, 1)).unflatten(0, (len(clip), -1))
+        with torch.autocast("cpu", torch.bfloat16) if half else contextlib.nullcontext():
+            embeddings = self.encoder(pieces.flatten(0, 1)).float().unflatten(0, (len(clip), -1))
         return F.normalize((embeddings * share[..., None]).sum(1), dim=-1), kept, voice
 
     def forward(self, clip: Tensor) -> tuple[Tensor, Tensor]:

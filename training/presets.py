@@ -93,13 +93,14 @@ class EnrollerPreset:
         default_factory=lambda: TseRecipe(samples=16000, enrollment_samples=64000, off_axis_deg=20.0)
     )
     speeds: tuple[float, ...] = (1.0, 0.9, 1.1)
-    batch: int = 8
+    batch: int = 16
     muon: bool = True
     learning_rate: float = 1e-3
     warmup: int = 100
     steps: int = 3000
     decay_share: float = 0.5
     ema: float = 0.998
+    half: bool = False  # faster where the CPU multiplies in bfloat16
     validation_scenes: int = 64
 
 

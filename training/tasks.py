@@ -202,7 +202,7 @@ class EnrollerTask(Task):
     def loss(self, batch: list[Tensor]) -> Tensor:
         clip, dry, teacher = batch
         network = self.network
-        embedding, _, voice = network.analyse(clip)
+        embedding, _, voice = network.analyse(clip, self.preset.half)
         wanted = levelled(network.mel_power(dry)).pow(0.3)
         helper = F.l1_loss((voice + 1e-9).pow(0.3), wanted) / wanted.mean()
         found, right = network.standardise(embedding), network.standardise(teacher)
