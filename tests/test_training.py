@@ -187,6 +187,7 @@ def test_ranks_see_different_scenes(scenes):
     assert np.abs(firsts[0] - firsts[1]).max() > 0
 
 
+@pytest.mark.timeout(600)  # it compiles the network's kernels, if it is the first
 def test_train_then_resume(kit, tmp_path):
     run(PRESET, "tiny", kit, kit / "cache", tmp_path, 1, validate_every=2)
     first = (tmp_path / "tiny" / "weights.safetensors").read_bytes()
@@ -384,6 +385,25 @@ def test_schedule():
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("resemblyzer"), reason="pip install --no-deps resemblyzer")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("recognition",), "expected --start"),
+        (("extractor", "--preset", "huge"), "expected one of base, tiny, paper"),
+        (("enroller", "--voice", "weights.safetensors"), "no recognition"),
+        (("voice", "--set", "stepz=5"), "stepz: expected one of"),
+    ],
+)
+def test_a_command_says_what_it_expected(arguments, message):
+    from typer.testing import CliRunner
+
+    from training.__main__ import app
+
+    result = CliRunner().invoke(app, arguments, env={"COLUMNS": "200"})
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
 def test_the_student_is_no_part_of_its_teacher():
     from training.enroller import Enroller
     from training.teacher import load_ge2e

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -37,6 +38,7 @@ Preset = TypeVar("Preset", ExtractorPreset, VoicePreset, RecognitionPreset, Enro
 
 app = typer.Typer(help="Prepare the corpus and train the networks.", no_args_is_help=True)
 
+PresetName = Annotated[str, typer.Option(help="What to train; training/presets.py lists them.")]
 Data = Annotated[Path, typer.Option(help="Data kit: speech/, noise/, hrtf/, brir/ with their manifests.")]
 Cache = Annotated[Path, typer.Option(help="Where the decoded corpus lies.")]
 Runs = Annotated[Path, typer.Option(help="Folder of all runs.")]
@@ -70,116 +72,48 @@ def prepare_command(data: Data = Path("data"), cache: Cache = Path("runs/cache")
     prepare(data, cache)
 
 
-@app.command()
-def extractor(
-    preset: str = "base",
-    data: Data = Path("data"),
-    cache: Cache = Path("runs/cache"),
-    runs: Runs = Path("runs"),
-    name: Name = None,
-    processes: Processes = 1,
-    nodes: Nodes = 1,
-    accelerator: Accelerator = "cpu",
-    settings: Settings = None,
-    start: Start = None,
-    voice: Voice = None,
-) -> None:
-    """Train an extraction network."""
-    run(
-        changed(EXTRACTORS[preset], settings),
-        name or preset,
-        data,
-        cache,
-        runs,
-        processes,
-        start,
-        voice,
-        nodes=nodes,
-        accelerator=accelerator,
-    )
+def train_command(kind: str, presets: Mapping[str, Any], purpose: str) -> None:
+    """Add the command that trains one kind of network; its first preset is the default."""
+    default = next(iter(presets))
+
+    @app.command(kind, help=purpose)
+    def command(
+        preset: PresetName = default,
+        data: Data = Path("data"),
+        cache: Cache = Path("runs/cache"),
+        runs: Runs = Path("runs"),
+        name: Name = None,
+        processes: Processes = 1,
+        nodes: Nodes = 1,
+        accelerator: Accelerator = "cpu",
+        settings: Settings = None,
+        start: Start = None,
+        voice: Voice = None,
+    ) -> None:
+        if preset not in presets:
+            raise typer.BadParameter(f"preset {preset}: expected one of {', '.join(presets)}")
+        if kind == "recognition" and start is None:
+            raise typer.BadParameter("expected --start, weights of a network that separates")
+        if kind == "enroller" and voice is not None:
+            raise typer.BadParameter("--voice: the enrollment network has no recognition")
+        run(
+            changed(presets[preset], settings),
+            name or preset,
+            data,
+            cache,
+            runs,
+            processes,
+            start,
+            voice,
+            nodes=nodes,
+            accelerator=accelerator,
+        )
 
 
-@app.command()
-def voice(
-    preset: str = "voice",
-    data: Data = Path("data"),
-    cache: Cache = Path("runs/cache"),
-    runs: Runs = Path("runs"),
-    name: Name = None,
-    processes: Processes = 1,
-    nodes: Nodes = 1,
-    accelerator: Accelerator = "cpu",
-    settings: Settings = None,
-    start: Start = None,
-) -> None:
-    """Train the recognition of an extraction network on single voices, to start `extractor` from."""
-    run(
-        changed(VOICES[preset], settings),
-        name or preset,
-        data,
-        cache,
-        runs,
-        processes,
-        start,
-        nodes=nodes,
-        accelerator=accelerator,
-    )
-
-
-@app.command()
-def recognition(
-    start: Annotated[Path, typer.Option(help="Weights of a network that separates.")],
-    preset: str = "recognition",
-    data: Data = Path("data"),
-    cache: Cache = Path("runs/cache"),
-    runs: Runs = Path("runs"),
-    name: Name = None,
-    processes: Processes = 1,
-    nodes: Nodes = 1,
-    accelerator: Accelerator = "cpu",
-    settings: Settings = None,
-    voice: Voice = None,
-) -> None:
-    """Train the recognition of an extraction network, in scenes that the network takes apart."""
-    run(
-        changed(RECOGNITIONS[preset], settings),
-        name or preset,
-        data,
-        cache,
-        runs,
-        processes,
-        start,
-        voice,
-        nodes=nodes,
-        accelerator=accelerator,
-    )
-
-
-@app.command()
-def enroller(
-    preset: str = "enroll",
-    data: Data = Path("data"),
-    cache: Cache = Path("runs/cache"),
-    runs: Runs = Path("runs"),
-    name: Name = None,
-    processes: Processes = 1,
-    nodes: Nodes = 1,
-    accelerator: Accelerator = "cpu",
-    settings: Settings = None,
-    start: Start = None,
-) -> None:
-    """Train the enrollment network."""
-    run(
-        changed(ENROLLERS[preset], settings),
-        name or preset,
-        data,
-        cache,
-        runs,
-        processes,
-        start,
-        nodes=nodes,
-        accelerator=accelerator,
-    )
+train_command("extractor", EXTRACTORS, "Train an extraction network.")
+train_command("voice", VOICES, "Train recognition on single voices, to start `extractor` from.")
+train_command("recognition", RECOGNITIONS, "Train the recognition of a network, in scenes that it takes apart.")
+train_command("enroller", ENROLLERS, "Train the enrollment network.")
 
 
 @app.command()
