@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import os
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from hearable.audio import write_audio
+from hearable.live.devices import Device, remembered_devices
 from hearable.live.look_key import LookKey
 from hearable.live.meters import level_bar
+from hearable.live.terminal import TerminalApp
 from tests.jackserver import publish_toys
 from tests.tinykit import voice
 
@@ -34,6 +40,41 @@ def test_the_look_key_held_and_pressed_twice():
 def test_a_level_is_a_bar_and_a_number():
     assert level_bar(-30).plain.count("█") == 12 and "-30.0 dB" in level_bar(-30).plain
     assert "silent" in level_bar(-120).plain and level_bar(0).plain.count("█") == 24
+
+
+class NoEngine:
+    """Keeps what it is told to do."""
+
+    ended = None
+
+    def __init__(self) -> None:
+        self.done: list[tuple] = []
+
+    def news(self) -> Iterator:
+        return iter(())
+
+    def do(self, command: str, *arguments: object) -> None:
+        self.done.append((command, *arguments))
+
+
+def test_devices_are_chosen_or_kept_and_remembered(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    found = [Device(0, "Built-in", "ALSA", 1, 2, 48000, ("input", "output")), Device(1, "Ears", "ALSA", 2, 0, 48000)]
+    listed = subprocess.CompletedProcess("devices", 0, json.dumps({"devices": [asdict(device) for device in found]}))
+    monkeypatch.setattr("hearable.live.terminal.subprocess.run", lambda *args, **kwargs: listed)
+    control = NoEngine()
+
+    async def choose() -> None:
+        app = TerminalApp(control)  # type: ignore[arg-type]
+        async with app.run_test() as pilot:
+            for key in ("d", "enter", "escape"):  # one microphone is no choice; the headphones stay
+                await pilot.press(key)
+                await app.workers.wait_for_complete()
+                await pilot.pause()
+
+    asyncio.run(choose())
+    assert control.done == [("devices", "Ears (ALSA)", None)]
+    assert remembered_devices() == {"input": "Ears (ALSA)"}
 
 
 class Screen:
@@ -93,7 +134,7 @@ def test_the_app_in_a_terminal(tmp_path):
         screen.press("b", "m", "+", "+")
         assert "BYPASS" not in screen.until("-57 dB")
         screen.press("Space")
-        screen.until("enough")
+        screen.until("enough; ends in")
         screen.press("Space")
         screen.until("person-1 enrolled")
         screen.until("3  person-1")

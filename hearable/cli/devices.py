@@ -39,7 +39,7 @@ def devices(
         say(f"{WHAT[way]}: {text}")
     pair = [c.device for c in choices.values() if not isinstance(c, str)]
     if len(pair) == 2:
-        say("clocks: one" if shares_clock(*pair) else "clocks: two; the output is resampled to follow the input")
+        say("clocks: one" if shares_clock(*pair) else "clocks: two; the output is resampled to the headphones' clock")
     if kept:
         say(f"Remembered in {kept}")
 

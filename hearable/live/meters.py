@@ -57,9 +57,9 @@ def marks(status: Status) -> str:
 def stream_table(status: Status) -> Table:
     """Devices, times, losses."""
     engine, stream, table = status.engine, status.engine.stream, _grid()
-    rates = f"{engine.in_hz} Hz" if engine.in_hz == engine.out_hz else f"{engine.in_hz} to {engine.out_hz} Hz"
+    rates = f", {engine.in_hz} Hz" if engine.in_hz == engine.out_hz else f", {engine.in_hz} to {engine.out_hz} Hz"
     state = Text(engine.state, "green" if engine.state == "running" else "bold red")
-    table.add_row("devices", Text(f"{engine.input} -> {engine.output}, {rates}"))
+    table.add_row("devices", Text(f"{engine.input} -> {engine.output}{rates if stream else ''}"))
     table.add_row("state", Text.assemble(state, f", {engine.priority}"))
     if stream is None:
         return table

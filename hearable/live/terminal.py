@@ -33,7 +33,7 @@ STEP_DB = 3.0
 class DeviceScreen(ModalScreen[int | None]):
     """Choose a device for one direction."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "dismiss(None)", "Back")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "dismiss(None)", "Keep")]
     CSS = """
     DeviceScreen { align: center middle; }
     OptionList { width: 80%; height: auto; max-height: 80%; border: round $primary; }
@@ -46,7 +46,7 @@ class DeviceScreen(ModalScreen[int | None]):
     def compose(self) -> ComposeResult:
         """The list."""
         options = OptionList(*(Option(Text(text)) for text in self._options))
-        options.border_title = f"{WHAT[self._way].capitalize()} (Enter to choose, Esc to go back)"
+        options.border_title = f"{WHAT[self._way].capitalize()} (Enter to choose, Esc to keep the present one)"
         yield options
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
@@ -70,7 +70,7 @@ class TerminalApp(App[str | None]):
     #sound { width: 2fr; min-height: 8; }
     #stream { height: auto; }
     #look { height: 1; padding: 0 2; }
-    RichLog { height: 1fr; min-height: 4; background: transparent; overflow-y: auto; }
+    RichLog { height: 1fr; min-height: 4; background: transparent; overflow-y: auto; scrollbar-gutter: stable; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("space", "look", "Look"),
@@ -154,8 +154,8 @@ class TerminalApp(App[str | None]):
         left = (
             f"{least - seconds:.1f} s more" if seconds < least else f"enough; ends in {max(0.0, most - seconds):.1f} s"
         )
-        bar = "#" * min(50, round(10 * seconds))
-        return Text(f"looking {bar:<50} {seconds:.1f} s  {left}", "bold green" if seconds >= least else "bold yellow")
+        bar = "#" * min(30, round(6 * seconds))  # all of it in 80 columns
+        return Text(f"looking {bar:<30} {seconds:.1f} s  {left}", "bold green" if seconds >= least else "bold yellow")
 
     # ---- keys
 
