@@ -91,7 +91,7 @@ class Recorder:
                         events.write(json.dumps(item) + "\n")
                         events.flush()  # there even if the program is killed
                     else:
-                        mixture.write(np.nan_to_num(item[0]))  # as the processor hears it
+                        mixture.write(np.nan_to_num(item[0], posinf=0, neginf=0))  # as the processor hears it
                         output.write(item[1])
         except (HearableError, OSError) as problem:
             self.problem = str(problem)

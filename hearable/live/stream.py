@@ -137,6 +137,7 @@ class LiveStream:
         self._planned = (0, 0)  # the blocks that the lead was made for
         self._overload = Overload(self._chunk_s)
         self._lateness = Lateness(tell, now)
+        self._failure = ""  # what was told of the processor
         self._seconds: deque[float] = deque(maxlen=TIMED_CHUNKS)
         self.counts = Counts() if counts is None else counts
 
@@ -203,9 +204,12 @@ class LiveStream:
             heard = self.processor.step(chunk)
         except Exception as problem:  # whatever it is, the user must go on hearing
             self.counts.worker_errors += 1
-            self._tell(f"the processing failed ({type(problem).__name__}: {problem}): started anew")
+            failure = f"the processing failed ({type(problem).__name__}: {problem}): started anew"
+            if failure != self._failure:  # it may fail at every chunk
+                self._tell(failure)
+            self._failure = failure
             self.processor.reset()
-            heard = chunk
+            heard = np.where(np.isfinite(chunk), chunk, np.float32(0))
         self._seconds.append(time.perf_counter() - begin)
         self.tap(chunk, heard)
         self._put(heard if self._outward is None else self._outward.push(heard))
