@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 import re
 import signal
@@ -102,6 +103,15 @@ class TestStrangers:
         with pytest.raises(InvalidStatus) as refused:
             connect(server.address("/live", scheme="ws"), origin=origin)
         assert refused.value.response.status_code == 403
+
+    def test_a_refused_socket_leaves_no_error_on_the_users_screen(self, server, caplog):
+        log = logging.getLogger("uvicorn.error")
+        log.addHandler(caplog.handler)
+        with pytest.raises(InvalidStatus):
+            connect(server.address("/live", "wrong", scheme="ws"))
+        fetch(server.address("/"))  # by now the server is done with the socket
+        log.removeHandler(caplog.handler)
+        assert not caplog.records
 
     def test_a_wrong_token_gets_no_socket(self, server):
         with pytest.raises(InvalidStatus) as refused:

@@ -150,6 +150,30 @@ def test_keys_people_and_levels(page):
     playwright.expect(page.get_by_role("status")).to_contain_text("two seconds at least")
 
 
+def test_a_connection_that_is_lost_is_told_and_comes_back_with_the_same_person(page, monkeypatch):
+    listen(page)
+    page.keyboard.press("2")
+    playwright.expect(page.get_by_role("status")).to_have_text("You hear Ben.")
+    whole = session.Session._status
+    selected: list[str | None] = []
+
+    def broken(self) -> dict:
+        monkeypatch.setattr(session.Session, "_status", watched)
+        raise session.WebSocketDisconnect
+
+    def watched(self) -> dict:
+        selected.append(self._processor.selected)
+        return whole(self)
+
+    monkeypatch.setattr(session.Session, "_status", broken)
+    playwright.expect(page.get_by_role("status")).to_contain_text("is lost; trying again")
+    page.get_by_role("button", name="Record", exact=True).click()
+    playwright.expect(page.get_by_role("status")).to_have_text("Connected again.")
+    page.get_by_role("button", name=re.compile(r"Recording \d+ s")).click()
+    playwright.expect(page.get_by_role("link", name="Download heard")).to_be_visible()
+    assert selected[-1] == "Ben"
+
+
 AFTER_A_STANDSTILL = """async () => {
   globalThis.AudioWorkletProcessor = class { port = { postMessage() {} }; };
   let Ears;

@@ -13,6 +13,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.requests import HTTPConnection
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.websockets import WebSocketClose
 
 LOCAL = ("127.0.0.1", "localhost")
 ANYWHERE = ("0.0.0.0", "::")
@@ -51,7 +52,8 @@ class Guard:
         except ValueError:  # from urlsplit
             problem = "Expected a host name and an origin, found something else."
         if problem is not None:
-            await PlainTextResponse(problem, 403, HEADERS)(scope, receive, send)
+            refusal = PlainTextResponse(problem, 403, HEADERS) if scope["type"] == "http" else WebSocketClose()
+            await refusal(scope, receive, send)
             return
 
         async def with_headers(message: Message) -> None:

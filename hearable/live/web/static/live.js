@@ -85,7 +85,8 @@ function receive(message) {
 
 async function greeted(greeting) {
   hello = greeting;
-  if (!audio) await hear();
+  if (audio) tell("Connected again.");
+  else await hear();
   if (!worker) return;
   say({ do: "select", name: wanted.select });
   say({ do: "background", db: wanted.background });
@@ -166,7 +167,7 @@ function record() {
     byId("takes").prepend(...take.done());
     take = null;
     tell("The recording is below the spectrograms.");
-  } else take = new Take(hello.rate);
+  } else take = new Take(audio.context.sampleRate);
   byId("record").setAttribute("aria-pressed", take !== null);
   if (!take) byId("record").textContent = "Record";
 }
