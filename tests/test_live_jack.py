@@ -100,9 +100,11 @@ def test_what_is_heard_is_what_the_extractor_gives_at_12_ms(toys, noise):
 
 
 def test_a_server_that_dies_and_comes_back(toys):
-    with jack_server(NAME) as server:
-        run = Running(settings(toys, profiles=(toys / "anna.profile",), input="system", output="system"))
+    with jack_server(NAME) as server, contextlib.closing(Mic()):
+        run = Running(settings(toys, profiles=(toys / "anna.profile",), input="mic", output="system"))
         run.until(lambda: run.status.sound.chunks > 20)
+        run.control.do("devices", "system", None)
+        run.until(lambda: run.heard("sound again: system") and run.status.sound.chunks > 40)
         stop_server(server)
         run.until(lambda: run.heard("started anew") or run.heard("connecting again"))
         with jack_server(NAME):
@@ -114,6 +116,21 @@ def test_a_server_that_dies_and_comes_back(toys):
             status = run.until(again, 60)
             run.control.close()
     assert status.engine.state == "running" and status.sound.selected == "anna"
+    assert status.engine.input.startswith("system")  # as was chosen meanwhile
+
+
+def test_microphones_that_leave_the_server_are_heard_again_when_they_are_back(toys, noise):
+    sound = np.tile(noise, 30)
+    with jack_server(NAME), contextlib.closing(Ears()):
+        mic = Mic()
+        mic.begin(sound)
+        with running(toys, input="mic", output="ears") as run:
+            run.until(lambda: max(run.status.sound.in_db) > -60)
+            mic.close()
+            run.until(lambda: run.heard("nothing comes from the microphones") and run.heard("waiting: "))
+            with contextlib.closing(Mic()) as mic:
+                mic.begin(sound)
+                run.until(lambda: run.heard("sound again: mic") and max(run.status.sound.in_db) > -60)
 
 
 def test_another_rate_is_resampled_and_said(toys):

@@ -181,6 +181,20 @@ def test_whatever_happens_is_told_and_ends_in_sound(shipped, talk, happens, told
     control.close()
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_worker_that_has_died_calls_for_a_new_process(shipped, talk):
+    control, _ = controlled(shipped, replay=talk)
+    until(lambda: control.status().sound.chunks > 10, control)
+    assert not control.engine.stuck
+
+    def broken(before, after):
+        raise RuntimeError("a bug")
+
+    control.engine._stream.tap = broken
+    until(lambda: control.engine.stuck, control)
+    control.close()
+
+
 def test_a_model_file_that_is_altered_meanwhile_changes_nothing_until_it_is_loaded(tmp_path, talk, monkeypatch):
     toymodel.save_pair(tmp_path)
     toymodel.save_enroller(tmp_path)
@@ -201,6 +215,16 @@ def test_a_model_file_that_is_altered_meanwhile_changes_nothing_until_it_is_load
     control.close()
     with pytest.raises(ModelAltered):
         load_model("toy")
+
+
+def test_bad_samples_are_recorded_as_the_silence_that_the_processor_hears(tmp_path, noise):
+    recorder = Recorder(tmp_path, 16000)
+    bad = noise[:, :128].copy()
+    bad[0, :3] = np.nan, np.inf, -np.inf
+    recorder.take(bad, noise[:, :128])
+    recorder.close()
+    kept, _ = read_audio(recorder.folder / "mixture.wav")
+    assert not kept[0, :3].any() and np.array_equal(kept[:, 3:], noise[:, 3:128])
 
 
 def test_a_recorder_that_cannot_write_says_why(tmp_path, noise, monkeypatch):

@@ -16,15 +16,13 @@ from hearable.enrollment import enroll
 from hearable.errors import HearableError
 from hearable.extractor import load_model
 from hearable.live.engine import Engine, EngineMeters
-from hearable.live.processor import LiveProcessor, Meters
+from hearable.live.processor import LEAST_BACKGROUND_DB, LiveProcessor, Meters
 from hearable.live.recent import LOOK_S
 from hearable.live.recorder import Recorder
 from hearable.live.replay import Replay
-from hearable.live.watch import SoundWatch
+from hearable.live.watch import NOTHING_COMES, SoundWatch
 from hearable.profiles import SpeakerProfile
 from hearable.session import open_graph
-
-LEAST_BACKGROUND_DB = -60.0  # one step below is silence
 
 
 @dataclass(frozen=True)
@@ -154,6 +152,8 @@ class Control:
         """To be called some times a second: ends a look of 5 s and a recording that cannot be written, tells news."""
         for text in self._watch.news(self.processor.meters()):
             self._tell(text)
+            if text == NOTHING_COMES:
+                self.engine.look_again()
         looking_s = self.processor.recent.looking_s
         if looking_s is not None and looking_s >= LOOK_S[1]:
             self.do("look", False)

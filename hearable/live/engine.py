@@ -103,7 +103,7 @@ class Engine:
         except AudioError:
             if not patient:
                 raise
-            self._lost()
+            self._again = "no sound yet"
 
     def start(self) -> None:
         """Begin."""
@@ -122,13 +122,20 @@ class Engine:
 
     @property
     def stuck(self) -> bool:
-        """The sound system does not return: only a new process helps."""
+        """The sound system does not return, or a thread has died: only a new process helps."""
+        if any(thread.ident is not None and not thread.is_alive() for thread in self._threads):
+            return True
         return self._state != "ended" and time.monotonic() - self._beat > STUCK_S
 
     def use(self, input: str | None, output: str | None) -> None:
         """Change over to other devices; ``None`` keeps the present one."""
         self._wanted = {"input": input or self._wanted["input"], "output": output or self._wanted["output"]}
         self._again = "changing devices"
+
+    def look_again(self) -> None:
+        """Open the devices anew when nothing comes: JACK does not say that one is gone, nor leads back to it later."""
+        if self.replay is None:
+            self._again = "looking for the microphones"
 
     def meters(self) -> EngineMeters:
         """What it is doing."""

@@ -19,6 +19,7 @@ from hearable.live.gains import FULL_SCALE, EarGuard, Fade, PeakHold
 from hearable.live.recent import RecentInput
 from hearable.profiles import SpeakerProfile
 
+LEAST_BACKGROUND_DB = -60.0  # that a user can ask for; below it is silence
 LOUDEST = 8.0  # input beyond +18 dB full scale is a fault of a driver, and would overflow the network
 _WARM_UP_CHUNKS = 3
 

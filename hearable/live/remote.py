@@ -8,6 +8,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
 from typing import Any
@@ -51,6 +52,11 @@ class RemoteControl:
 
     def do(self, command: str, *arguments: Any) -> None:
         """Send a command (see ``Control.do``)."""
+        if command == "devices":  # whoever is started anew takes them too
+            input, output = arguments
+            self._settings = replace(
+                self._settings, input=input or self._settings.input, output=output or self._settings.output
+            )
         with contextlib.suppress(OSError):  # it crashed: the next news say so
             self._pipe.send((command, *arguments))
 
@@ -73,7 +79,7 @@ class RemoteControl:
             yield from self._again("the sound engine hung: started anew")
 
     def _again(self, why: str) -> Iterator[str]:
-        """Start anew, with whoever was heard."""
+        """Start anew, with whoever was heard, on the devices that were chosen."""
         self._process.kill()
         self._process.join()
         self._pipe.close()

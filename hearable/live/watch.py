@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from hearable.live.processor import Meters
 
 EARS = ("left", "right")
+NOTHING_COMES = "nothing comes from the microphones: are they connected, and not muted?"
 SILENT_DB, SILENT_S = -120.0, 3.0  # nothing at all: the quietest microphone has some noise
 APART_S = 10.0  # bad samples after so long without any are told again
 
@@ -50,5 +51,5 @@ def _about(silent: tuple[str, ...]) -> str:
     if not silent:
         return "both microphones are heard again"
     if len(silent) == len(EARS):
-        return "nothing comes from the microphones: are they connected, and not muted?"
+        return NOTHING_COMES
     return f"nothing comes from the {silent[0]} microphone: is its plug halfway out?"

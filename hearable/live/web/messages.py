@@ -30,11 +30,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from hearable.chunks import Audio
+from hearable.live.processor import LEAST_BACKGROUND_DB
 from hearable.spec import ModelSpec
 
 MOST_TEXT = 512  # characters of a command
 MOST_NAME = 40
-LEAST_DB = -60.0
 _FIELDS: dict[str, dict[str, type | tuple[type, ...]]] = {
     "look": {},
     "enroll": {"name": str},
@@ -101,7 +101,7 @@ def read_command(text: str) -> Command:
         if set(values) != {"do", *fields} or not all(isinstance(values[k], kind) for k, kind in fields.items()):
             raise ValueError("other fields")
         command = Command(**values)
-        if command.db is not None and not LEAST_DB <= command.db <= 0:  # also refuses NaN
+        if command.db is not None and not LEAST_BACKGROUND_DB <= command.db <= 0:  # also refuses NaN
             raise ValueError(f"{command.db} dB")
         if command.name is not None and not (len(command.name) <= MOST_NAME and command.name.isprintable()):
             raise ValueError("a name that is too long or cannot be printed")

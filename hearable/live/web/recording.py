@@ -15,14 +15,14 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from hearable.audio import AudioReader, AudioWriter, read_audio
 from hearable.enrollment import MAX_SECONDS, enroll
 from hearable.errors import EnrollmentError, HearableError
+from hearable.live.processor import LEAST_BACKGROUND_DB
 from hearable.live.web.hearing import Hearing
-from hearable.live.web.messages import LEAST_DB
 from hearable.live.web.seats import NoSeat
 from hearable.profiles import EnrollmentQuality
 from hearable.recordings import extract_stream
 
 MOST_BYTES = 256 * 2**20
-LOOK_S = 0.25  # how often to see whether the page is still there
+STILL_THERE_S = 0.25  # how often to see whether the page is
 
 
 async def extract(request: Request) -> Response:
@@ -42,7 +42,7 @@ async def extract(request: Request) -> Response:
             work = asyncio.create_task(
                 asyncio.to_thread(_extract, hearing, source, out, start, seconds, background_db, gone)
             )
-            while not (await asyncio.wait([work], timeout=LOOK_S))[0]:
+            while not (await asyncio.wait([work], timeout=STILL_THERE_S))[0]:
                 if await request.is_disconnected():
                     gone.set()
             quality = work.result()
@@ -73,8 +73,8 @@ def _options(request: Request) -> tuple[float, float, float | None]:
         background_db = float(query["background"]) if query.get("background") else None
     except (KeyError, ValueError) as problem:
         raise _WrongRequest(f"expected start, seconds and perhaps background as numbers: {problem}") from problem
-    if background_db is not None and not LEAST_DB <= background_db <= 0:
-        raise _WrongRequest(f"background: expected {LEAST_DB:g} to 0 dB, found {background_db:g}")
+    if background_db is not None and not LEAST_BACKGROUND_DB <= background_db <= 0:
+        raise _WrongRequest(f"background: expected {LEAST_BACKGROUND_DB:g} to 0 dB, found {background_db:g}")
     if not 0 < seconds <= MAX_SECONDS:
         raise EnrollmentError(
             f"look: expected at most {MAX_SECONDS:g} s, found {seconds:g} s: choose a shorter stretch"

@@ -16,6 +16,7 @@ from hearable.enrollment import enroll
 from hearable.errors import HearableError
 from hearable.live.overload import Overload
 from hearable.live.processor import LiveProcessor
+from hearable.live.stream import TIMED_CHUNKS
 from hearable.live.watch import SoundWatch
 from hearable.live.web.hearing import MOST_PEOPLE, Hearing
 from hearable.live.web.messages import Command, WrongMessage, read_chunk, read_command, write_chunk
@@ -24,7 +25,6 @@ from hearable.timing import summarize
 
 POLICY, TRY_LATER = 1008, 1013  # codes of RFC 6455 and its registry
 REPORT_S = 0.1
-TIMED_CHUNKS = 1250  # 10 s
 MOST_WAITING = 64  # chunks; then the connection is not read until some are done
 SHED_WAITING = 8  # that many chunks behind, everything passes for a while
 MOST_REASON = 120  # bytes of a close frame's reason
