@@ -179,6 +179,16 @@ def test_voices_are_the_loudest_sources_and_the_target_is_known_among_them(kit, 
     assert np.abs(mixture - voices.sum(0)).max() > 1e-4 * np.abs(mixture).max()
 
 
+def test_where_one_talks_the_other_voices_are_noise_and_silence(scenes):
+    for directions, silent in ((0, 2), (1, 1), (3, 0)):
+        recipe = dataclasses.replace(RECIPE, talkers=(1,), noise_directions=(directions,))
+        alone = ExtractionScenes(scenes.sounds, scenes.material, Curriculum(recipe, 0), absent=0.0)
+        ((mixture, target, _, voices, number),) = alone.examples(1)
+        np.testing.assert_array_equal(voices[number], target)
+        np.testing.assert_allclose(voices.sum(0), mixture, atol=1e-6)
+        assert (np.abs(voices).max((1, 2)) == 0).sum() == silent
+
+
 def test_ranks_see_different_scenes(scenes):
     firsts = []
     for rank in range(2):
@@ -335,6 +345,33 @@ def test_separation_loss_finds_the_order():
     loss, order = separation_loss(voices + 0.1 * torch.randn(voices.shape), talkers)
     assert order.tolist() == orders.tolist()
     assert float(loss) == pytest.approx(-20, abs=0.5)
+
+
+def test_an_output_without_a_source_costs_what_it_leaks():
+    torch.manual_seed(0)
+    talkers = torch.randn(1, 3, 2, 500)
+    talkers[:, 1:] = 0
+    voices = 0.1 * torch.randn(1, 3, 2, 500)
+    voices[:, 1] = talkers[:, 0]
+    voices.requires_grad_()
+    loss, order = separation_loss(voices, talkers)
+    assert order[0, 0] == 1
+    # One voice without fault, -30 dB, and two that leak at -20.
+    assert loss.item() == pytest.approx(-(30 + 20 + 20) / 3, abs=0.3)
+    loss.backward()
+    assert torch.isfinite(voices.grad).all()
+    assert voices.grad[0, 0].abs().max() > 0
+
+
+def test_a_silent_source_has_no_direction():
+    torch.manual_seed(0)
+    steering = torch.randn(50, 1, 2, 4, 9, requires_grad=True)
+    sources = torch.randn(50, 1, 2, 2, 2, 9)
+    sources[:, :, 1] = 0
+    loss = steering_loss(steering, sources)
+    torch.testing.assert_close(loss, steering_loss(steering[:, :, :1], sources[:, :, :1]))
+    loss.backward()
+    assert torch.isfinite(steering.grad).all()
 
 
 def test_distortion_is_the_mean_of_snr_and_si_sdr():

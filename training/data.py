@@ -80,9 +80,10 @@ class ExtractionScenes(IterableDataset[Example]):
     """Endless examples for the extraction network.
 
     An example is: mixture [2, n], target [2, n], teacher embedding [256], images of the three loudest sources
-    [3, 2, n] (the talkers, and all noise together where they are two), which of them is the target (3: none).
+    [3, 2, n] (the talkers, and all noise together where they are two; silence where there are fewer), which of them is
+    the target (3: none).
 
-    Every scene gives ``targets`` (1 or 2) examples, one for each of its first talkers: the same mixture with another
+    Every scene gives up to ``targets`` examples, one for each of its first talkers: the same mixture with another
     embedding must give another answer. In a share of the examples, ``absent``, the embedding is of somebody who is not
     there, and the target is silence. In a share ``predicted``, the embedding is what the enrollment network made of a
     noisy clip, not the teacher's. Scene ``i`` of rank ``r`` has its own seed, so a run can be taken up where it
@@ -125,10 +126,12 @@ class ExtractionScenes(IterableDataset[Example]):
         scene = self.curriculum.draw(index, rng, self.material, self.sounds)
         rendered = render(scene, self.sounds, self.material.listeners)
         speakers = [s.name for s in scene.sources if s.role != "noise"]
-        voices = rendered.images[:VOICES].copy()
+        voices = np.zeros((VOICES, *rendered.mixture.shape), np.float32)
+        loudest = rendered.images[:VOICES]
+        voices[: len(loudest)] = loudest
         if len(speakers) < VOICES:
             voices[-1] = rendered.images[VOICES - 1 :].sum(0)
-        for i in range(self.targets):
+        for i in range(min(self.targets, len(speakers))):
             absent = rng.random() < self.absent
             if absent:
                 other = str(rng.choice([s for s in self.sounds.speakers if s not in speakers]))

@@ -52,15 +52,19 @@ def distortion_of(product: Tensor, estimated: Tensor, wanted: Tensor) -> Tensor:
 def separation_loss(voices: Tensor, talkers: Tensor) -> tuple[Tensor, Tensor]:
     """Permutation-invariant `distortion_db` (Yu et al., ICASSP 2017) of as many outputs as sources.
 
+    For a source that is silent counts what its output leaks, beside the energy of all sources.
+
     Args:
         voices: ``[batch, n, 2, samples]``.
-        talkers: ``[batch, n, 2, samples]``.
+        talkers: ``[batch, n, 2, samples]``, not all of a scene silent.
 
     Returns:
         The mean over the batch, in dB, and the output that is each talker's, ``[batch, n]``.
     """
     count = voices.shape[1]
-    every = distortion_db(voices, talkers)
+    power = talkers.square().sum((2, 3))
+    leak = 10 * torch.log10(voices.square().sum((2, 3)) / power.sum(1, keepdim=True) + CEILING)
+    every = torch.where(power[:, None] > 0, distortion_db(voices, talkers), leak[:, :, None])
     talker = torch.arange(count, device=every.device)
     orders = torch.tensor(list(itertools.permutations(range(count))), device=every.device)  # the voice of each talker
     costs = torch.stack([every[:, order, talker].mean(1) for order in orders], 1)
@@ -86,7 +90,7 @@ def steering_loss(steering: Tensor, sources: Tensor) -> Tensor:
         sources: the source that is each voice's, ``[time, scenes, n, ear, re/im, bin]``.
 
     Returns:
-        The mean over scenes and sources.
+        The mean over scenes and those sources that are not silent.
     """
     a_re, a_im, b_re, b_im = steering.unbind(3)
     (x_re, x_im), (y_re, y_im) = sources[:, :, :, 0].unbind(3), sources[:, :, :, 1].unbind(3)
@@ -94,8 +98,10 @@ def steering_loss(steering: Tensor, sources: Tensor) -> Tensor:
     rest_re = (a_re * y_re - a_im * y_im) - (b_re * x_re - b_im * x_im)
     rest_im = (a_re * y_im + a_im * y_re) - (b_re * x_im + b_im * x_re)
     rest = (rest_re.square() + rest_im.square()) / steering.square().sum(3).clamp_min(1e-12)
-    whole = sources.square().sum((0, 3, 4)).clamp_min(1e-9)
+    whole = sources.square().sum((0, 3, 4))
+    sounds = whole.sum(-1) > 0
+    whole = whole.clamp_min(1e-9)
     # Low frequencies, where both ears hear nearly the same, hold most of a voice's energy: compressed, all count.
     weight = whole.pow(0.3)
     share = (weight * rest.sum(0) / whole).sum(-1) / weight.sum(-1)
-    return 10 * torch.log10(share + CEILING).mean()
+    return (10 * torch.log10(share + CEILING) * sounds).sum() / sounds.sum()

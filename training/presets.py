@@ -20,6 +20,15 @@ TINY = ExtractorConfig(
 )
 
 
+# Beside the test protocol's scenes, those with one talker, and without noise: its voice must not be shared out.
+MIXTURES = TseRecipe(
+    samples=256 * 128,
+    enrollment_samples=16000,
+    talkers=(1, 2, 2, 3, 3),
+    noise_directions=(0, 1, 1, 2, 2, 3, 3),
+)
+
+
 @dataclass(frozen=True)
 class ExtractorPreset:
     """A training run of an extraction network: of its separation, or all of the paper's.
@@ -29,7 +38,7 @@ class ExtractorPreset:
     """
 
     network: ExtractorConfig | TFGridNetConfig = field(default_factory=ExtractorConfig)
-    recipe: TseRecipe = field(default_factory=lambda: TseRecipe(samples=256 * 128, enrollment_samples=16000))
+    recipe: TseRecipe = MIXTURES
     speeds: tuple[float, ...] = (1.0, 0.9, 1.1)
     batch: int = 3
     targets: int = 1

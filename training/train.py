@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-from hearable.synthesis.recipes import Material
+from hearable.synthesis.recipes import Material, TseRecipe
 from training.corpus import CachedSounds, load_material
 from training.data import Curriculum, EnrollmentScenes, ExtractionScenes, Voices, collate
 from training.enroller import Enroller
@@ -125,11 +125,8 @@ class Scenes(lightning.LightningDataModule):
                 rank=rank,
                 world=world,
             )
-        recipe = (
-            self.preset.recipe
-            if train
-            else dataclasses.replace(self.preset.recipe, samples=self.preset.validation_samples)
-        )
+        # Validated by the test protocol.
+        recipe = self.preset.recipe if train else TseRecipe(self.preset.validation_samples, enrollment_samples=16000)
         return ExtractionScenes(
             sounds,
             material,
