@@ -17,7 +17,7 @@ from hearable.synthesis.arrays import foa_gains
 from hearable.synthesis.directions import angle_between_deg, unit_vectors
 from hearable.synthesis.measured_rooms import RoomResponses
 from hearable.synthesis.render_seld import render_seld
-from hearable.synthesis.room_files import find_tau_ambience, load_npz_room, load_sofa_room, load_tau_room
+from hearable.synthesis.room_files import find_tau_ambience, load_room, load_tau_room
 from hearable.synthesis.seld_scene import Ambience, Event, MeasuredRoom, SeldScene, Waypoint
 from tests.test_synthesis import Noises
 
@@ -44,7 +44,8 @@ def save_npz(path: Path, responses: np.ndarray, key: str, **more) -> Path:
 def room(tmp_path_factory) -> RoomResponses:
     wxyz = foa()[:, [0, 3, 1, 2]]
     path = tmp_path_factory.mktemp("room") / "hall.npz"
-    return load_npz_room(save_npz(path, wxyz, "foa_q", azimuth=AZIMUTH, elevation=0 * AZIMUTH, distance=2.0), RATE)
+    save_npz(path, wxyz, "foa_q", azimuth=AZIMUTH, elevation=0 * AZIMUTH, distance=2.0)
+    return load_room({"foa": path}, RATE)
 
 
 def scene(*path: Waypoint, **more) -> SeldScene:
@@ -63,11 +64,41 @@ class TestReaders:
     def test_npz_of_one_position_and_of_two_ears(self, tmp_path):
         one = foa(np.array([90.0]))[0][[0, 3, 1, 2]]
         directions = {"intensity_azimuth": np.float32(90), "intensity_elevation": np.float32(-5)}
-        room = load_npz_room(save_npz(tmp_path / "one.npz", one, "foa_q", **directions), 48000)
+        room = load_room({"foa": save_npz(tmp_path / "one.npz", one, "foa_q", **directions)}, 48000)
         assert room.responses["foa"].shape == (1, 4, 1200) and room.elevation_deg[0] == -5
         ears = foa()[:, :2]
         path = save_npz(tmp_path / "ears.npz", ears, "brir_q", azimuth=AZIMUTH, elevation=0 * AZIMUTH)
-        assert load_npz_room(path, RATE).responses["binaural"].shape == (12, 2, 600)
+        assert load_room({"binaural": path}, RATE).responses["binaural"].shape == (12, 2, 600)
+
+    @pytest.mark.parametrize("version", ["5", "7.3"])
+    def test_matlab(self, tmp_path, version):
+        path = tmp_path / "room.mat"
+        values = {"fs": float(RATE), "azimuth": AZIMUTH, "elevation": 5 + 0 * AZIMUTH, "distance": 1.5 + 0 * AZIMUTH}
+        values |= {"foa": foa(), "mic": foa(gain=7.0)}
+        if version == "5":
+            savemat(path, values)
+        else:
+            h5py = pytest.importorskip("h5py", reason="pip install h5py")
+            with h5py.File(path, "w", userblock_size=512) as file:
+                for name, value in values.items():
+                    file[name] = np.transpose(np.atleast_2d(value))
+            with path.open("r+b") as file:  # what MATLAB writes in front
+                file.write(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM")
+        room = load_room({"foa": path, "mic": path}, RATE)
+        np.testing.assert_allclose(room.azimuth_deg, (AZIMUTH + 180) % 360 - 180, atol=1e-9)
+        np.testing.assert_allclose(room.elevation_deg, 5)
+        assert room.responses["mic"].shape == (12, 4, 600)
+        expected = foa_gains(unit_vectors(AZIMUTH, 0 * AZIMUTH)) / 1.5
+        np.testing.assert_allclose(room.responses["foa"][:, :, 40], expected, atol=1e-3)
+
+    def test_files_that_do_not_belong_together(self, tmp_path):
+        np.savez(tmp_path / "a.npz", fs=RATE, azimuth=AZIMUTH, elevation=0 * AZIMUTH, foa=foa())
+        np.savez(tmp_path / "b.npz", fs=RATE, azimuth=AZIMUTH[:5], elevation=0 * AZIMUTH[:5], mic=foa()[:5])
+        with pytest.raises(AudioError, match="b: expected the positions of a, found others"):
+            load_room({"foa": tmp_path / "a.npz", "mic": tmp_path / "b.npz"}, RATE)
+        (tmp_path / "c.wav").touch()
+        with pytest.raises(AudioError, match=r"c.wav: .* expected a file .sofa, .mat or .npz, found .wav"):
+            load_room({"foa": tmp_path / "c.wav"}, RATE)
 
     def test_sofa(self, tmp_path):
         sofar = pytest.importorskip("sofar", reason="pip install sofar")
@@ -82,7 +113,7 @@ class TestReaders:
             sofa.ReceiverPosition, sofa.Data_Delay = np.zeros((4, 3)), np.zeros((1, 4))
             paths[name] = tmp_path / f"{name}.sofa"
             sofar.write_sofa(str(paths[name]), sofa)
-        room = load_sofa_room(paths, RATE)
+        room = load_room(paths, RATE)
         np.testing.assert_allclose(room.azimuth_deg, (AZIMUTH + 180) % 360 - 180, atol=1e-6)
         np.testing.assert_allclose(room.elevation_deg, 10, atol=1e-6)
         np.testing.assert_allclose(room.distance_m, 1.5)
@@ -136,14 +167,16 @@ class TestReaders:
 
     def test_what_is_no_room(self, tmp_path):
         np.savez(tmp_path / "none.npz", scale=1.0)
-        with pytest.raises(AudioError, match=r"none.npz: expected room impulse responses: .*brir_q"):
-            load_npz_room(tmp_path / "none.npz", RATE)
+        with pytest.raises(
+            AudioError, match=r"none.npz: expected room impulse responses: expected binaural in it, found scale"
+        ):
+            load_room({"binaural": tmp_path / "none.npz"}, RATE)
         path = save_npz(tmp_path / "odd.npz", foa()[:, :3], "brir_q", azimuth=AZIMUTH, elevation=0 * AZIMUTH)
         with pytest.raises(AudioError, match=r"expected binaural as \[12, 2, taps\], found \[12, 3, 600\]"):
-            load_npz_room(path, RATE)
+            load_room({"binaural": path}, RATE)
         (tmp_path / "text.sofa").write_text("hello")
         with pytest.raises(AudioError, match="text.sofa"):
-            load_sofa_room({"foa": tmp_path / "text.sofa"}, RATE)
+            load_room({"foa": tmp_path / "text.sofa"}, RATE)
 
 
 class TestScenes:

@@ -1,4 +1,4 @@
-"""Measured rooms from files: npz, SOFA, and the TAU Spatial Room Impulse Response Database."""
+"""Measured rooms from files: SOFA, MATLAB, npz, and the TAU Spatial Room Impulse Response Database."""
 
 from __future__ import annotations
 
@@ -20,35 +20,31 @@ Audio = NDArray[np.float32]
 Values = NDArray[np.float64]
 
 WXYZ_TO_WYZX = [0, 2, 3, 1]
+QUANTISED: dict[Format, str] = {"foa": "foa_q", "binaural": "brir_q"}
 TAU_ARRAYS: dict[Format, str] = {"foa": "foa_sn3d", "mic": "tetra"}  # as TAU-SNoise DB calls them
 
 
-def load_npz_room(path: str | Path, rate: int) -> RoomResponses:
-    """Read quantised responses with their directions.
+def load_room(paths: Mapping[Format, str | Path], rate: int) -> RoomResponses:
+    """Read one room from a file for each format (two may be in one file), measured from the same positions.
 
-    The file holds ``scale``, ``fs`` and one of ``foa_q`` int16 ``[positions, 4, taps]`` (or ``[4, taps]``) in the order
-    W X Y Z, X, Y and Z in SN3D; ``brir_q`` int16 ``[positions, 2, taps]``; with ``azimuth``, ``elevation`` in degrees
-    (for one FOA position, ``intensity_azimuth`` and ``intensity_elevation`` serve) and, if known, ``distance`` in m.
-
-    Raises:
-        AudioError: the file cannot be read or is not of this form.
-    """
-    return _reading(Path(path), partial(_npz_room, rate=rate))
-
-
-def load_sofa_room(paths: Mapping[Format, str | Path], rate: int) -> RoomResponses:
-    """Read SOFA files (AES69) of one room, one for each format, measured from the same positions.
+    ``.sofa`` is AES69. ``.mat`` (of any version) and ``.npz`` hold ``fs``, and for each position ``azimuth`` and
+    ``elevation`` in degrees and, if known, ``distance`` in m; responses ``[positions, channels, taps]`` have the name
+    of their format, FOA is W Y Z X in SN3D. Instead of these there may be quantised ones, int16 that times ``scale``
+    are responses: ``brir_q``, or ``foa_q`` as W X Y Z; of a single position ``intensity_azimuth`` and
+    ``intensity_elevation`` serve, too.
 
     Raises:
-        AudioError: a file cannot be read, or the files do not belong together.
+        AudioError: a file cannot be read or is of no such form, or the files do not belong together.
     """
     parts: dict[Format, RoomResponses] = {}
     for name, path in paths.items():
-        parts[name] = _reading(Path(path), partial(_sofa_room, name=name, rate=rate))
+        read = _sofa_room if Path(path).suffix.lower() == ".sofa" else _array_room
+        parts[name] = _reading(Path(path), partial(read, name=name, rate=rate))
     first = next(iter(parts.values()))
     for part in parts.values():
         if not (
-            np.allclose(part.azimuth_deg, first.azimuth_deg, atol=0.1)
+            len(part.azimuth_deg) == len(first.azimuth_deg)
+            and np.allclose(part.azimuth_deg, first.azimuth_deg, atol=0.1)
             and np.allclose(part.elevation_deg, first.elevation_deg, atol=0.1)
         ):
             raise AudioError(f"{part.name}: expected the positions of {first.name}, found others")
@@ -103,19 +99,42 @@ def _reading(path: Path, read: Callable[[Path], RoomResponses]) -> RoomResponses
         raise AudioError(f"{path}: expected room impulse responses: {problem}") from problem
 
 
-def _npz_room(path: Path, rate: int) -> RoomResponses:
-    with np.load(path, allow_pickle=False) as data:
-        name: Format = "foa" if "foa_q" in data else "binaural"
-        responses = data["foa_q" if name == "foa" else "brir_q"] * np.float32(data["scale"])
-        responses = responses.reshape(-1, *responses.shape[-2:])
-        if name == "foa":
-            responses = responses[:, WXYZ_TO_WYZX]
-        azimuth, elevation = (
-            np.atleast_1d(data[key] if key in data else data[f"intensity_{key}"]).astype(np.float64)
-            for key in ("azimuth", "elevation")
-        )
-        distance = np.asarray(data["distance"] if "distance" in data else 1.0, np.float64)
-        return _room(path.stem, int(data["fs"]), rate, azimuth, elevation, distance, {name: responses})
+def _array_room(path: Path, name: Format, rate: int) -> RoomResponses:
+    data = _arrays(path)
+    if name in data:
+        responses = np.asarray(data[name], np.float32)
+    elif (quantised := QUANTISED.get(name, name)) in data:
+        responses = data[quantised] * np.ravel(data["scale"]).astype(np.float32)
+        responses = responses[..., WXYZ_TO_WYZX, :] if name == "foa" else responses
+    else:
+        raise ValueError(f"expected {name} in it, found {', '.join(data)}")
+    azimuth, elevation = (
+        np.ravel(data[key] if key in data else data[f"intensity_{key}"]).astype(np.float64)
+        for key in ("azimuth", "elevation")
+    )
+    distance = np.ravel(data.get("distance", 1.0)).astype(np.float64)
+    whole = responses.reshape(-1, *responses.shape[-2:])
+    return _room(path.stem, int(np.ravel(data["fs"])[0]), rate, azimuth, elevation, distance, {name: whole})
+
+
+def _arrays(path: Path) -> Mapping[str, Any]:
+    """What a file holds, by name."""
+    if path.suffix.lower() == ".npz":
+        with np.load(path, allow_pickle=False) as file:
+            return dict(file)
+    if path.suffix.lower() != ".mat":
+        raise ValueError(f"expected a file .sofa, .mat or .npz, found {path.suffix or 'no ending'}")
+    try:
+        return dict(loadmat(path))
+    except NotImplementedError:  # since MATLAB 7.3 it is HDF5, whose axes are MATLAB's reversed
+        with _hdf5(path) as file:
+            return {name: np.transpose(values) for name, values in file.items() if hasattr(values, "shape")}
+
+
+def _hdf5(path: Path) -> Any:
+    import h5py  # type: ignore  # has no types, whether installed or not
+
+    return h5py.File(path, "r")
 
 
 def _sofa_room(path: Path, name: Format, rate: int) -> RoomResponses:
@@ -136,8 +155,6 @@ def _sofa_room(path: Path, name: Format, rate: int) -> RoomResponses:
 
 
 def _tau_room(folder: Path, path: Path, room: str, rate: int) -> RoomResponses:
-    import h5py  # type: ignore  # has no types, whether installed or not
-
     data = loadmat(folder / "rirdata.mat", squeeze_me=True)["rirdata"]
     rooms = np.atleast_1d(data["room"].item())
     number = [str(entry[0]) for entry in rooms].index(room)
@@ -146,7 +163,7 @@ def _tau_room(folder: Path, path: Path, room: str, rate: int) -> RoomResponses:
     radii = _tau_radii(folder / "measinfo.mat", number)
     radius = np.repeat(np.repeat(radii, len(paths) // len(radii)), [len(path) for path in paths])
     responses: dict[Format, Audio] = {}
-    with h5py.File(path, "r") as file:
+    with _hdf5(path) as file:
         for name in ("foa", "mic"):
             cells = file["rirs"][name]  # [heights, trajectories] of references: MATLAB's order, reversed
             parts = [np.asarray(file[cell], np.float32) for cell in np.ravel(np.transpose(cells))]

@@ -15,7 +15,7 @@ from hearable.errors import AudioError
 from hearable.synthesis.ambience import recorded_s
 from hearable.synthesis.labels import FRAME_S, Row, Span, label_rows
 from hearable.synthesis.measured_rooms import RoomResponses
-from hearable.synthesis.room_files import find_tau_ambience, load_sofa_room, load_tau_room
+from hearable.synthesis.room_files import find_tau_ambience, load_room, load_tau_room
 from hearable.synthesis.seld_checks import check_room
 from hearable.synthesis.seld_paths import MeasuredPlaces, Places, least_free_distance_m
 from hearable.synthesis.seld_recipe import Fold, Range, Room, SeldRecipe
@@ -150,7 +150,7 @@ class SeldDraw:
     def _load(self, room: Room, name: str) -> RoomResponses:
         """A measured room; names in the dataset are its own."""
         rate = self.recipe.rate
-        found = load_tau_room(room.tau, room.name, rate) if room.tau else load_sofa_room(room.responses, rate)
+        found = load_tau_room(room.tau, room.name, rate) if room.tau else load_room(room.responses, rate)
         files = {kind: Path(file) for kind, file in room.ambience.items()}
         if room.tau_ambience:
             files = find_tau_ambience(room.tau_ambience, room.tau, room.name)
