@@ -232,6 +232,20 @@ def test_an_altered_file_is_found(copy):
     assert done.exit_code == 1 and "fault: " in done.stdout and "faults" in done.stderr
 
 
+def test_a_scene_that_cannot_be_read_or_cannot_be_is_one_fault_among_others(copy):
+    (copy / "scenes" / "fold1_room1_mix001.json").write_text("junk")
+    path = copy / "scenes" / "fold1_room1_mix002.json"
+    made = read_json(path)
+    made["scene"]["events"][0]["path"][0]["distance_m"] = 50.0
+    path.write_text(json.dumps(made))
+    (copy / "foa_dev" / "fold6_room1_mix001.wav").unlink()
+    seal(copy)
+    report = verify_dataset(copy)
+    assert checks(report) == {"format"} and len(report.faults) == 3
+    assert any("mix001.json: cannot read" in fault for fault in report.faults)
+    assert any("inside the walls" in fault for fault in report.faults)
+
+
 @pytest.mark.parametrize("kind", ["foa", "mic", "binaural"])
 def test_swapped_channels_are_heard(copy, kind):
     order = {"foa": [0, 3, 2, 1], "mic": [1, 0, 2, 3], "binaural": [1, 0]}[kind]

@@ -18,6 +18,7 @@ from hearable.errors import AudioError, HearableError
 from hearable.seld.events import Events, read_labels
 from hearable.synthesis.directions import angle_between_deg
 from hearable.synthesis.labels import FRAME_S, label_rows
+from hearable.synthesis.seld_checks import check_scene
 from hearable.synthesis.seld_files import LABELS, ROLES, audio_folder, read_json
 from hearable.synthesis.seld_listen import expected_itd_s, foa_directions, itd_s, steered_directions
 from hearable.synthesis.seld_scene import CHANNELS, Format, SeldScene, ShoeboxRoom
@@ -46,6 +47,7 @@ class ClipFindings:
         by_shift: for each shift of the labels, the sum of the FOA or MIC errors and the frames, ``[2, shifts]``.
         level_errors_db: for each format, of each event that sounds alone from its start to its end, how much louder the
             clip is than the scene says.
+        rt60_s: of its room, if that is simulated.
         covariance: for each format, of the ambience alone ``[bins, channels, channels]``, and the number of blocks.
     """
 
@@ -53,6 +55,7 @@ class ClipFindings:
     faults: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     errors: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     by_shift: NDArray[np.float64] | None = None
+    rt60_s: float | None = None
     level_errors_db: dict[str, NDArray[np.float64]] = field(default_factory=dict)
     covariance: dict[str, tuple[NDArray[np.complex128], int]] = field(default_factory=dict)
 
@@ -63,6 +66,8 @@ def check_clip(out: Path, path: Path, recipe: dict[str, Any]) -> ClipFindings:
     try:
         made = read_json(path)
         scene = SeldScene.from_dict(made["scene"])
+        check_scene(scene)
+        active, levels, gain_db = made["active"], made["levels"], made["gain_db"]
         labels = read_labels(out / LABELS / f"{path.stem}.csv")
     except HearableError as problem:
         found.faults["format"].append(str(problem))
@@ -70,8 +75,8 @@ def check_clip(out: Path, path: Path, recipe: dict[str, Any]) -> ClipFindings:
     except (KeyError, TypeError, ValueError) as problem:
         found.faults["format"].append(f"{path}: not a scene: {problem!r}")
         return found
-    _check_labels(found, labels, scene, made["active"], recipe)
-    levels = made["levels"]
+    found.rt60_s = scene.room.rt60_s if isinstance(scene.room, ShoeboxRoom) else None
+    _check_labels(found, labels, scene, active, recipe)
     alone = _alone(labels, scene, levels[scene.formats[0]])
     for name in scene.formats:
         try:
@@ -81,7 +86,7 @@ def check_clip(out: Path, path: Path, recipe: dict[str, Any]) -> ClipFindings:
             found.faults["format"].append(str(problem))
             continue
         _check_sound(found, name, audio)
-        found.level_errors_db[name] = _level_errors_db(name, audio, scene, levels[name], made["gain_db"])
+        found.level_errors_db[name] = _level_errors_db(name, audio, scene, levels[name], gain_db)
         _listen(found, name, audio, scene, alone)
         _ambience(found, name, audio, scene)
     found.faults = dict(found.faults)
