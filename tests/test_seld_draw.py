@@ -170,6 +170,11 @@ def test_paths_stay_inside_and_keep_their_distance():
         ('["fire"]', '["piano"]', "distinct classes and interferers"),
         ("clips = 2", "clips = two", "Invalid value"),
         ("distance_m = [0.8, 2.0]", "distance_m = [2.0, 0.8]", r"\[low, high\]"),
+        ("distance_m = [0.8, 2.0]", "distance_m = [0.1, 2.0]", "expected distance_m from 0.3 m on, found 0.1 m"),
+        ("distance_m = [0.8, 2.0]", "distance_m = [0.8, inf]", "expected finite numbers, found inf"),
+        ("distance_m = [0.8, 2.0]", "sir_db = nan", "expected finite numbers, found nan"),
+        ("distance_m = [0.8, 2.0]", "longest_s = 0.001", r">= 0.1 - at `\$.events.longest_s`"),
+        ("clip_s = 8.0", 'clip_s = 8.0\nformats = ["foa", "foa"]', "distinct formats"),
     ],
 )
 def test_bad_recipes(tmp_path, change, by, message):

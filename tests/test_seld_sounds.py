@@ -42,6 +42,11 @@ def test_built_in_sounds_sound_where_they_say(label):
     assert not np.any(audio[silent])
 
 
+def test_built_in_sounds_at_the_lowest_rate():
+    for number in range(20):
+        assert np.isfinite(built_in_sound("footsteps", number, 8000)[0]).all()
+
+
 def test_built_in_classes_differ_in_pitch():
     def centroid(label: str) -> float:
         power = np.abs(np.fft.rfft(built_in_sound(label, 1, RATE)[0])) ** 2
@@ -132,5 +137,12 @@ def test_what_cannot_be_is_said_before_anything_is_rendered(tmp_path):
     (tmp_path / "piano" / "empty.wav").write_text("no sound")
     refused("empty.wav: expected a sound file")
     write(tmp_path / "piano" / "empty.wav", level=0.0)
-    with pytest.raises(AudioError, match="found silence"):
-        bank("folders", tmp_path, "piano").spans(f"{tmp_path.name}/piano/empty.wav")
+    refused("empty.wav: expected sound, found silence")
+    write(tmp_path / "piano" / "empty.wav", 0.01)
+    refused("empty.wav: expected 0.05 s of sound or more, found 0.01 s")
+    write(tmp_path / "piano" / "empty.wav")
+    (tmp_path / "piano" / "empty.wav.txt").write_text("3.0 4.0\n")
+    refused("empty.wav.txt: expected a stretch within the 0.5 s of its sound, found none")
+    write(tmp_path / "ambience" / "rain.wav", 0.5)
+    with pytest.raises(AudioError, match="rain.wav: expected 1 s of sound or more, found 0.5 s"):
+        bank("folders", tmp_path, "ambience")

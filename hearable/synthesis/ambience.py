@@ -20,7 +20,7 @@ from hearable.synthesis.seld_scene import CHANNELS, Format, SeldScene
 Audio = NDArray[np.float32]
 
 POLE_HZ = 300.0  # noise falls by 6 dB an octave above this, as of ventilation and distant traffic
-SHORTEST_S = 1.0  # of a recording: its stretches must differ from channel to channel
+SHORTEST_AMBIENCE_S = 1.0  # of a recording: its stretches must differ from channel to channel
 SEAM_S = 0.05  # over which the end of a recording goes over into its beginning
 
 
@@ -45,9 +45,9 @@ def ambience(scene: SeldScene, bank: SoundBank, array: Receiver, room: RoomRespo
 
 def _stretches(name: str, recording: Audio, scene: SeldScene, count: int, rng: np.random.Generator) -> Audio:
     """Stretches of a recording, as far from each other as it allows: ``[count, samples]``, incoherent."""
-    if len(recording) < SHORTEST_S * scene.rate or not np.any(recording):
+    if len(recording) < SHORTEST_AMBIENCE_S * scene.rate or not np.any(recording):
         raise ValueError(
-            f"{name}: expected {SHORTEST_S:g} s or more of sound, found {len(recording) / scene.rate:.2f} s"
+            f"{name}: expected {SHORTEST_AMBIENCE_S:g} s or more of sound, found {len(recording) / scene.rate:.2f} s"
             + ("" if np.any(recording) else " of silence")
         )
     loop = _loop(recording, round(SEAM_S * scene.rate))

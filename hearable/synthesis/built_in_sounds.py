@@ -63,7 +63,7 @@ class _Studio:
         return np.arange(max(1, round(seconds * self.rate))) / self.rate
 
     def noise(self, seconds: float, low_hz: float, high_hz: float) -> Wave:
-        band = (low_hz, min(high_hz, 0.45 * self.rate))
+        band = (min(low_hz, 0.4 * self.rate), min(high_hz, 0.45 * self.rate))
         sections = butter(2, band, "bandpass", fs=self.rate, output="sos")
         wave = sosfilt(sections, self.rng.standard_normal(len(self.time(seconds))))
         return np.asarray(wave / np.std(wave))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,7 +11,8 @@ import msgspec
 from msgspec import Meta, Struct
 
 from hearable.errors import AudioError
-from hearable.synthesis.seld_checks import check_room
+from hearable.synthesis.labels import FRAME_S
+from hearable.synthesis.seld_checks import NEAREST_M, check_room
 from hearable.synthesis.seld_scene import Format, ShoeboxRoom
 from hearable.synthesis.seld_sounds import BUILT_IN_LAYOUT, SoundSource
 from hearable.synthesis.sound_folders import LAYOUTS
@@ -84,7 +86,7 @@ class Room(_Table, frozen=True):
 
     Attributes:
         fold: its number.
-        responses: for each format of the recipe a SOFA file.
+        responses: for each format of the recipe a file, see `load_room`.
         ambience: for each format a sound file, of any length, that the array recorded in the same room.
         tau: a folder of TAU-SRIR DB (formats foa and mic).
         name: of the room in that folder.
@@ -157,7 +159,7 @@ class EventRules(_Table, frozen=True):
     interferer_layers: Annotated[int, Meta(ge=0, le=20)] = 1
     sounding_s: Positive = 40.0
     gap_s: Annotated[float, Meta(ge=0)] = 1.0
-    longest_s: Positive = 20.0
+    longest_s: Annotated[float, Meta(ge=FRAME_S)] = 20.0
     elevation_deg: Range = Range(-40.0, 40.0)
     distance_m: Range = Range(1.0, 4.0)
     level_db: Range = Range(-38.0, -28.0)
@@ -166,6 +168,8 @@ class EventRules(_Table, frozen=True):
     def __post_init__(self) -> None:
         if not -90 <= self.elevation_deg.low <= self.elevation_deg.high <= 90:
             raise ValueError(f"expected elevation_deg within -90..90, found {self.elevation_deg}")
+        if self.distance_m.low < NEAREST_M:
+            raise ValueError(f"expected distance_m from {NEAREST_M:g} m on, found {self.distance_m.low:g} m")
 
 
 class Motion(_Table, frozen=True):
@@ -231,6 +235,8 @@ class SeldRecipe(_Table, frozen=True):
         labels = [*self.classes, *self.interferers]
         if len(set(labels)) < len(labels):
             raise ValueError(f"expected distinct classes and interferers, found {', '.join(labels)}")
+        if len(set(self.formats)) < len(self.formats):
+            raise ValueError(f"expected distinct formats, found {', '.join(self.formats)}")
         unknown = sorted(set(self.motion.share) - set(labels))
         if unknown:
             raise ValueError(f"motion.share: expected classes or interferers, found {', '.join(unknown)}")
@@ -278,7 +284,7 @@ def read_recipe(path: Path) -> SeldRecipe:
         AudioError: not a file of TOML, a key that is not known, a value that cannot be, or a room that cannot be.
     """
     try:
-        data = tomllib.loads(path.read_text("utf-8"))
+        data = tomllib.loads(path.read_text("utf-8"), parse_float=_finite)
         recipe = msgspec.convert(data, SeldRecipe)
         for room in recipe.room:
             if room.shoebox is not None:
@@ -303,3 +309,10 @@ def read_recipe(path: Path) -> SeldRecipe:
         for room in recipe.room
     )
     return msgspec.structs.replace(recipe, sounds=sounds, room=rooms)
+
+
+def _finite(number: str) -> float:
+    """TOML has inf and nan, too."""
+    if not math.isfinite(value := float(number)):
+        raise ValueError(f"expected finite numbers, found {number}")
+    return value

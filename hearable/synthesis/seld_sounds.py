@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from hearable.audio import read_audio
 from hearable.errors import AudioError
 from hearable.resampling import resample
+from hearable.synthesis.ambience import SHORTEST_AMBIENCE_S
 from hearable.synthesis.built_in_sounds import BUILT_IN, built_in_sound
 from hearable.synthesis.labels import Span
 from hearable.synthesis.sound_folders import find_sounds
@@ -24,7 +25,8 @@ KEPT_SECONDS = 1000  # of decoded sound kept in memory: 96 MB at 24 kHz
 FRAME_S = 0.02
 QUIET_DB = 40.0  # so far below the loudest frame nothing sounds
 JOINED_S = 0.5
-SHORTEST_S = 0.05
+SHORTEST_S = 0.05  # neither a stretch nor a file is shorter
+BLOCK = 1 << 16  # samples
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ class SeldSounds:
                 name = f"{folder.name}/{found.path.relative_to(folder).as_posix()}"
                 if name in self._files:
                     raise AudioError(f"{folder}: expected folders of distinct names, found {folder.name!r} twice")
-                _require_sound(found.path)
+                _require_sound(found.path, SHORTEST_AMBIENCE_S if found.label == "ambience" else SHORTEST_S)
                 self._files[name] = found.path
                 self.entries.append(SoundEntry(name, found.label, found.origin, found.split))
 
@@ -165,23 +167,38 @@ def sounding(audio: NDArray[np.float32], rate: int) -> list[Span]:
     return [s for s in spans if s[1] - s[0] >= SHORTEST_S * rate] or spans[:1]
 
 
-def _require_sound(path: Path) -> None:
+def _require_sound(path: Path, least_s: float) -> None:
+    """No more is read than it takes to meet a sample that is not zero."""
     try:
-        samples = soundfile.info(path).frames
+        with soundfile.SoundFile(path) as file:
+            samples, rate = file.frames, file.samplerate
+            silent = not any(np.any(block) for block in file.blocks(BLOCK, dtype="float32"))
     except (soundfile.LibsndfileError, OSError) as problem:
         raise AudioError(f"{path}: expected a sound file, found none that can be read") from problem
     if samples == 0:
         raise AudioError(f"{path}: expected sound, found a file of zero length")
+    if samples < least_s * rate:
+        raise AudioError(f"{path}: expected {least_s:g} s of sound or more, found {samples / rate:.3g} s")
+    if silent:
+        raise AudioError(f"{path}: expected sound, found silence")
+    notes = _notes(path)
+    if notes.is_file() and not _annotated(notes, rate, samples):
+        raise AudioError(f"{notes}: expected a stretch within the {samples / rate:.3g} s of its sound, found none")
 
 
 def _load(path: Path, rate: int) -> tuple[NDArray[np.float32], list[Span]]:
     audio, file_rate = read_audio(path)
     mono: NDArray[np.float32] = resample(audio.mean(0, keepdims=True), file_rate, rate)[0]
-    notes = path.with_name(path.name + ".txt")
+    notes = _notes(path)
     spans = _annotated(notes, rate, len(mono)) if notes.is_file() else sounding(mono, rate)
     if not spans or not np.any(mono):
         raise AudioError(f"{path}: expected sound, found silence")
     return mono, spans
+
+
+def _notes(path: Path) -> Path:
+    """Where a sound's on- and offsets are, if it has some of its own."""
+    return path.with_name(path.name + ".txt")
 
 
 def _annotated(path: Path, rate: int, samples: int) -> list[Span]:
