@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import Annotated
 
 import typer
 
-from hearable.cli.console import Json, emit, lines, warn
+from hearable.cli.console import Json, emit, lines, one_line
 from hearable.errors import AudioError
 from hearable.live.engine import Engine
 from hearable.live.probe import Probe
@@ -25,7 +26,7 @@ def latency(
     """Send bursts through the whole live path and back: lead the output to the input, or hold a headphone to a mic."""
     spec = open_graph(model, "extractor").spec
     probe = Probe(spec.sample_rate_hz, spec.chunk_samples)
-    engine = Engine(probe, input, output, tell=warn)
+    engine = Engine(probe, input, output, tell=lambda text: print(one_line(text), file=sys.stderr))
     engine.open()
     engine.start()
     begin = time.monotonic()

@@ -9,7 +9,7 @@ import { Take } from "./takes.js";
 const RETRY_MS = 2000, SHOW_MS = 20;
 const address = (path) => `${location.origin.replace(/^http/, "ws")}${path}${location.search}`;
 
-let hello = null; // what the server said first; null while not connected
+let hello = null; // what the server said first, and chunkMs; null while not connected
 let worker = null; // exists while the user listens
 let audio = null; // {context, source, node, stream}
 let status = {};
@@ -84,7 +84,7 @@ function receive(message) {
 }
 
 async function greeted(greeting) {
-  hello = greeting;
+  hello = { ...greeting, chunkMs: (1000 * greeting.chunk_samples) / greeting.rate };
   if (audio) tell("Connected again.");
   else await hear();
   if (!worker) return;
@@ -187,8 +187,7 @@ function show(now) {
   });
   byId("active").hidden = !now.target_active;
   if (now.p50_ms !== null) {
-    const chunk = (1000 * hello.chunk_samples) / hello.rate;
-    byId("p50").textContent = `${now.p50_ms.toFixed(2)} of ${chunk} ms`;
+    byId("p50").textContent = `${now.p50_ms.toFixed(2)} of ${hello.chunkMs} ms`;
     byId("p99").textContent = `${now.p99_ms.toFixed(2)} ms`;
   }
   byId("bypass").setAttribute("aria-pressed", now.bypass);
@@ -205,9 +204,8 @@ function show(now) {
 
 function showBuffer({ ready, missed }) {
   if (!hello || !audio) return;
-  const chunk = (1000 * hello.chunk_samples) / hello.rate;
   const { baseLatency = 0, outputLatency = 0 } = audio.context;
-  const delay = chunk * (ready + 1) + chunk / 2 + (hello.tripMs ?? 0) + 1000 * (baseLatency + outputLatency);
+  const delay = hello.chunkMs * (ready + 1.5) + (hello.tripMs ?? 0) + 1000 * (baseLatency + outputLatency);
   byId("buffer").textContent = `${ready} chunks`;
   byId("missed").textContent = `${missed}`;
   byId("delay").textContent = `about ${Math.round(delay)} ms`;
@@ -238,10 +236,11 @@ function toggle(what) {
 // ---- keys
 
 function steerKeys() {
-  const busy = (target) => target.closest("input:not([type=radio], [type=range]), select, button, a, summary, [role=tab]");
+  const typed = (target) => target.closest("input:not([type=radio], [type=range]), select");
+  const busy = (target) => typed(target) || target.closest("button, a, summary, [role=tab]");
   document.addEventListener("keydown", (event) => {
     if (byId("live").hidden || !worker || event.ctrlKey || event.metaKey || event.altKey) return;
-    if (event.target.closest("input:not([type=radio], [type=range]), select")) return;
+    if (typed(event.target)) return;
     if (event.key === " " && !busy(event.target)) {
       event.preventDefault();
       if (!event.repeat) look.begin();

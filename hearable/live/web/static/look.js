@@ -52,6 +52,7 @@ export class Look {
   steer() {
     const button = this.button, isPress = ({ key }) => key === "Enter" || key === " ";
     button.addEventListener("pointerdown", (event) => {
+      if (event.button !== 0) return;
       button.setPointerCapture(event.pointerId);
       this.begin();
     });
