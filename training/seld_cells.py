@@ -81,7 +81,7 @@ def cells_of(draw: SeldDraw, clip: SeldClip, cells: Sequence[Cell], kind: Format
         if chosen:
             room = clip.scene.room if reverberation else None
             scene = without(dataclasses.replace(clip.scene, room=room, formats=(kind,)), chosen)
-            stems = render_seld(scene, draw.sounds).stems[kind]
+            stems = render_seld(scene, draw.sounds, draw.measured()).stems[kind]
             for cell in chosen:
                 yield cell, features(mix(scene, stems, cell), kind)
 

@@ -10,11 +10,11 @@ from functools import cached_property, partial
 from threadpoolctl import threadpool_limits
 from torch.utils.data import IterableDataset, get_worker_info
 
-from hearable.errors import LabelError
+from hearable.errors import AudioError, LabelError
 from hearable.memory import keep_freed_memory
 from hearable.processes import process_map
 from hearable.seld.events import FRAMES_PER_SECOND, Events
-from hearable.seld.features import Features, Format, features
+from hearable.seld.features import RATE, Features, Format, features
 from hearable.synthesis.render_seld import render_seld
 from hearable.synthesis.seld_draw import ClipId, SeldDraw
 from hearable.synthesis.seld_recipe import SeldRecipe
@@ -30,6 +30,9 @@ class SeldScenes(IterableDataset[Example]):
         shape: of the examples.
         first: number of the example to begin with; it begins with the clip that holds it.
         workers: processes that render; 1 renders in this one. The examples are the same.
+
+    Raises:
+        LabelError: no fold of that split.
     """
 
     def __init__(self, recipe: SeldRecipe, split: str, shape: Shape, first: int = 0, workers: int = 1):
@@ -53,9 +56,15 @@ class SeldScenes(IterableDataset[Example]):
 
 
 class DrawOnce:
-    """What draws a recipe's clips, found in the process that uses it: it is not sent to workers."""
+    """What draws a recipe's clips, found in the process that uses it: it is not sent to workers.
+
+    Raises:
+        AudioError: scenes of another rate than the features'.
+    """
 
     def __init__(self, recipe: SeldRecipe):
+        if recipe.rate != RATE:
+            raise AudioError(f"{recipe.name}: expected scenes at {RATE} Hz for the features, found {recipe.rate} Hz")
         self.recipe = recipe
 
     @cached_property
@@ -69,5 +78,5 @@ def _rendered(once: DrawOnce, kind: Format, clip: ClipId) -> tuple[Features, Eve
     draw = once.draw
     drawn = draw.draw(clip)
     with threadpool_limits(1):
-        stems = render_seld(dataclasses.replace(drawn.scene, formats=(kind,)), draw.sounds).stems[kind]
+        stems = render_seld(dataclasses.replace(drawn.scene, formats=(kind,)), draw.sounds, draw.measured()).stems[kind]
         return features(stems.mix(), kind), Events.from_rows(drawn.labels(draw.recipe.classes))

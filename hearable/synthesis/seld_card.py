@@ -107,7 +107,7 @@ def _lines(recipe: SeldRecipe, contents: Contents, names: Sequence[str]) -> Iter
 def _plot(recipe: SeldRecipe, contents: Contents, path: Path) -> None:
     figure = Figure(figsize=(11, 7.5), layout="constrained")
     axes = figure.subplots(2, 2)
-    _directions(axes[0, 0], contents)
+    _directions(figure, axes[0, 0], contents)
     counts = range(max(contents.polyphony) + 1)
     axes[0, 1].bar([str(n) for n in counts], [contents.polyphony[n] / contents.frames for n in counts])
     axes[0, 1].set(xlabel="targets at once", ylabel="share of frames", title="Polyphony")
@@ -121,7 +121,8 @@ def _plot(recipe: SeldRecipe, contents: Contents, path: Path) -> None:
         ylabel="targets",
         title="Each target over ambience, interferers, reverberation",
     )
-    axes[1, 0].legend(loc="upper right")
+    if any(contents.levels.values()):
+        axes[1, 0].legend(loc="upper right")
     labelled = max(contents.classes.total(), 1)
     axes[1, 1].barh(recipe.classes, [contents.classes[n] / labelled for n in range(len(recipe.classes))])
     axes[1, 1].invert_yaxis()
@@ -130,9 +131,13 @@ def _plot(recipe: SeldRecipe, contents: Contents, path: Path) -> None:
         figure.savefig(temporary, format="png", dpi=110)
 
 
-def _directions(axes: Axes, contents: Contents) -> None:
+def _directions(figure: Figure, axes: Axes, contents: Contents) -> None:
     azimuth, elevation = np.concatenate(contents.directions, axis=1)
     bins = [np.arange(-180, 181, 10), np.arange(-90, 91, 10)]
-    axes.hist2d(azimuth, elevation, bins=bins, cmap="viridis")
-    axes.set(xlabel="azimuth (degrees, + left)", ylabel="elevation", title="Directions of labelled frames")
+    *_, counted = axes.hist2d(azimuth, elevation, bins=bins, cmap="viridis")
+    figure.colorbar(counted, ax=axes, label="frames")
+    axes.set(
+        xlabel="azimuth (degrees, + left)", ylabel="elevation (degrees, + up)", title="Directions of labelled frames"
+    )
+    axes.set(xticks=range(-180, 181, 60), yticks=range(-90, 91, 30))
     axes.set_xlim(180, -180)  # left is left
