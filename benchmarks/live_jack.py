@@ -44,7 +44,7 @@ BOUND_SAMPLES = 192 + 2 * PERIOD
 SETTLE_S = 2.0
 FADE = 1024  # samples until the selected person has faded in
 QUIET_S, IMPULSES, APART_S = 8.0, 8, 0.25  # bypass is pressed in the quiet
-IMPULSE, NOISE = 0.5, 1e-5  # noise, so that no two chunks are equal
+IMPULSE, NOISE = 0.5, 1e-5  # noise, so that no two chunks are equal; microphones without any are taken for lost
 # Chunks around one that was not heard in which its cause is looked for: the server's frame time, by which both are
 # placed, falls behind when the machine stands still, and catches up later.
 REACH = 6
@@ -229,7 +229,7 @@ def main(
     samples = round(seconds * RATE) // PERIOD * PERIOD
     sound = np.tile(mixture, -(-samples // mixture.shape[1]))[:, :samples]
     sound += np.random.default_rng(0).normal(scale=NOISE, size=sound.shape).astype(np.float32)
-    after = np.zeros((2, round((QUIET_S + IMPULSES * APART_S) * RATE)), np.float32)
+    after = np.full((2, round((QUIET_S + IMPULSES * APART_S) * RATE)), NOISE, np.float32)
     after[:, round(QUIET_S * RATE) :: round(APART_S * RATE)] = IMPULSE
     loaded = load_model(model)
     person = profile_for(loaded, profile)
