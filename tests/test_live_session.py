@@ -91,7 +91,7 @@ def test_a_look_enrolls_selects_and_keeps_a_person(shipped, talk):
     control.do("look", False)
     until(lambda: control.status().sound.selected == "person-1", control)
     until(lambda: any("person-1 enrolled" in text for text in said), control)
-    until(lambda: (people_folder() / "person-1.profile").is_file(), control)
+    until(lambda: any(f"kept as {people_folder() / 'person-1.profile'}" in text for text in said), control)
     control.close()
     later, _ = controlled(shipped, replay=talk)
     assert later.status().people == ("person-1",) and later.status().sound.selected is None

@@ -252,8 +252,10 @@ class Control:
             quality = profile.quality
             verdict = "good" if quality is None or quality.ok else f"weak: {'; '.join(quality.warnings)}"
             self._tell(f"{name} enrolled, {verdict}")
-            people_folder().mkdir(parents=True, exist_ok=True)
-            profile.save(people_folder() / f"{name}.profile")
+            path = people_folder() / f"{name}.profile"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            profile.save(path)
+            self._tell(f"kept as {path}: rename or delete it as you like")
         except (HearableError, OSError) as problem:
             self._tell(str(problem))
         finally:
