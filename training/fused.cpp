@@ -6,7 +6,11 @@
 //
 // T is float or bfloat16; arithmetic is float. Tensors are contiguous; the Python side sees to it.
 
-#include <torch/extension.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/zeros_like.h>
+#include <torch/csrc/utils/pybind.h>
 
 #include <algorithm>
 #include <cmath>
