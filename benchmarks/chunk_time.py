@@ -1,6 +1,6 @@
 """Time of one 8 ms chunk, ours beside the paper's network, in one run, chunk by chunk in turn; and memory over time.
 
-    python benchmarks/chunk_time.py [--model base] [--chunks 5000] [--minutes 10]
+    python -m benchmarks.chunk_time [--model base] [--chunks 5000] [--minutes 10]
 
 One thread each. The two take turns, so that a busy machine slows both alike; the ratio is what to quote.
 """

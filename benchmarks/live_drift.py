@@ -1,6 +1,6 @@
 """Two sound devices whose clocks differ, for an hour, on a simulated clock: does the delay stay, is there a click?
 
-    python benchmarks/live_drift.py [--seconds 3600] [--ppm 200] [--input-hz 16000] [--output-hz 16000]
+    python -m benchmarks.live_drift [--seconds 3600] [--ppm 200] [--input-hz 16000] [--output-hz 16000]
 
 The devices call with jitter, and their difference swings, as crystals that warm up. A tone passes; a click would be a
 step from one sample to the next that the tone does not make. Exits with 1 beyond the bounds: one block of delay, no
