@@ -56,6 +56,20 @@ def one_line(text: str) -> str:
     return "".join(c if c.isprintable() else " " for c in text)
 
 
+@contextlib.contextmanager
+def needing(extra: str) -> Iterator[None]:
+    """Say what to install where an import of an extra is missing.
+
+    Raises:
+        HearableError: a package is missing.
+    """
+    try:
+        yield
+    except ImportError as problem:
+        missing = (problem.name or "a package").partition(".")[0]
+        raise HearableError(f"this command needs {missing}: pip install 'hearable[{extra}]'") from problem
+
+
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print aligned columns: plain where a program reads it, bold headings on a terminal."""
     # Imported here, as everything that only some commands need.

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hearable.cli.console import Json, emit, say, table
-from hearable.errors import HearableError
+from hearable.cli.console import Json, emit, needing, say, table
 
 Folder = Path | None
 
@@ -31,11 +30,8 @@ def corpora(
     found = {name: folder for name, folder in given.items() if folder is not None}
     if not found:
         raise typer.BadParameter("expected at least one corpus, as --librispeech LibriSpeech")
-    try:
+    with needing("synthesis"):
         from hearable.synthesis.corpora import gather
-    except ImportError as problem:
-        missing = (problem.name or "a package").partition(".")[0]
-        raise HearableError(f"corpora needs {missing}: pip install 'hearable[synthesis]'") from problem
 
     counts = gather(found, out)
     if as_json:

@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from hearable.errors import AudioError, HearableError
+from hearable.cli.console import needing
+from hearable.errors import AudioError
 from hearable.files import replacing
 from hearable.scores import GROUPS, Row, summarise, worst
 
@@ -72,16 +73,13 @@ def evaluate(
     Also with talkers on the move and, in every fourth scene, with the target absent and alone. Scenes that are in
     OUT/scores.csv already are not computed again: an evaluation that was stopped goes on.
     """
-    try:
+    with needing("evaluate"):
         from hearable.evaluation import save_worst
         from hearable.protocol import Evaluator, Protocol
         from hearable.score_plot import plot
 
         if perceptual:
             import hearable.perceptual  # noqa: F401
-    except ImportError as problem:
-        missing = (problem.name or "a package").partition(".")[0]
-        raise HearableError(f"evaluate needs {missing}: pip install 'hearable[evaluate]'") from problem
 
     protocol = Protocol(data, split, model, enroller, seed, baselines=baselines, perceptual=perceptual)
     evaluator = Evaluator(protocol)

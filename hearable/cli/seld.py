@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from hearable.cli.console import Json, emit, progress_bar, reporting, say, table
-from hearable.errors import HearableError
+from hearable.cli.console import Json, emit, needing, progress_bar, reporting, say, table
 
 if TYPE_CHECKING:
     from hearable.seld.scores import Evaluation
@@ -36,7 +33,7 @@ def score(
     """Score predictions by the DCASE metrics: ER and F within 20 degrees, LE and LR within a class, SELD score."""
     if macro and mode == "official2021":
         raise typer.BadParameter("official2021 has no macro average: use official2022 or strict", param_hint="--macro")
-    with needing_synthesis():
+    with needing("synthesis"):
         from hearable.seld.scores import evaluate, read_pairs
 
     evaluation = evaluate(read_pairs(reference, prediction), mode, macro, classes)
@@ -56,7 +53,7 @@ def shards(
     seed: Annotated[int, typer.Option(min=0, help="Of the order of the clips.")] = 0,
 ) -> None:
     """Pack clips and labels into tar files that the package webdataset reads, for training at scale."""
-    with needing_synthesis():
+    with needing("synthesis"):
         from hearable.seld.clips import SOUND
         from hearable.seld.shards import write_shards
 
@@ -65,16 +62,6 @@ def shards(
     with progress_bar("clips", total, True) as progress:
         written = write_shards(audio, labels, out, clips, seed, progress)
     say(f"{total} clips in {written[0]} to {written[-1].name}")
-
-
-@contextlib.contextmanager
-def needing_synthesis() -> Iterator[None]:
-    """Say what to install where an import of the extra is missing."""
-    try:
-        yield
-    except ImportError as problem:
-        missing = (problem.name or "a package").partition(".")[0]
-        raise HearableError(f"seld needs {missing}: pip install 'hearable[synthesis]'") from problem
 
 
 def _print(evaluation: Evaluation) -> None:

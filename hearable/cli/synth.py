@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from typer.core import TyperGroup
 
-from hearable.cli.console import Json, emit, reporting, say, table
+from hearable.cli.console import Json, emit, needing, reporting, say, table
 from hearable.errors import HearableError
 
 
@@ -46,7 +46,7 @@ def make(
 
     The same recipe and seed give the same bytes, whatever the workers. A run that was stopped, however, goes on.
     """
-    with _needing_synthesis():
+    with needing("synthesis"):
         import msgspec
 
         from hearable.synthesis.generate import generate
@@ -71,7 +71,7 @@ def verify(
 
     Prints what was measured beside its bound; the exit code is 1 if anything is beyond it.
     """
-    with _needing_synthesis():
+    with needing("synthesis"):
         from hearable.synthesis.verify import verify_dataset
 
     with _clips_bar() as done:
@@ -90,15 +90,6 @@ def verify(
 
 for _command in (make, verify):
     synth.command()(reporting(_command))
-
-
-@contextlib.contextmanager
-def _needing_synthesis() -> Iterator[None]:
-    try:
-        yield
-    except ImportError as problem:
-        missing = (problem.name or "a package").partition(".")[0]
-        raise HearableError(f"synth needs {missing}: pip install 'hearable[synthesis]'") from problem
 
 
 @contextlib.contextmanager

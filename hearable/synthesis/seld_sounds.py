@@ -16,15 +16,14 @@ from hearable.audio import read_audio
 from hearable.errors import AudioError
 from hearable.resampling import resample
 from hearable.synthesis.ambience import SHORTEST_AMBIENCE_S
-from hearable.synthesis.built_in_sounds import BUILT_IN, built_in_sound
+from hearable.synthesis.built_in_sounds import BUILT_IN, JOINED_S, built_in_sound
 from hearable.synthesis.labels import Span
 from hearable.synthesis.sound_folders import find_sounds
 
 BUILT_IN_LAYOUT = "built-in"
 KEPT_SECONDS = 1000  # of decoded sound kept in memory: 96 MB at 24 kHz
-FRAME_S = 0.02
-QUIET_DB = 40.0  # so far below the loudest frame nothing sounds
-JOINED_S = 0.5
+POWER_S = 0.02  # over which the level is measured
+QUIET_DB = 40.0  # so far below the loudest level nothing sounds
 SHORTEST_S = 0.05  # neither a stretch nor a file is shorter
 BLOCK = 1 << 16  # samples
 
@@ -153,7 +152,7 @@ class SeldSounds:
 
 def sounding(audio: NDArray[np.float32], rate: int) -> list[Span]:
     """The stretches of ``[samples]`` that are less than 40 dB below the loudest 20 ms; pauses up to 0.5 s belong in."""
-    frame = max(1, round(FRAME_S * rate))
+    frame = max(1, round(POWER_S * rate))
     padded = np.pad(audio, (0, -len(audio) % frame)).reshape(-1, frame)
     power = np.mean(np.square(padded, dtype=np.float64), axis=1)
     loud = np.flatnonzero(power > max(float(power.max()) * 10 ** (-QUIET_DB / 10), 1e-14))
