@@ -190,6 +190,15 @@ def test_command(folders):
     assert text.exit_code == 0 and "SELD score" in text.stdout and "strict, macro average" in text.stdout
 
 
+def test_labels_that_a_mode_does_not_know_are_told(tmp_path):
+    """2021 has 60 s and 12 classes: recordings of STARSS are longer and have 13."""
+    (tmp_path / "a.csv").write_text("0,1,0,10,0\n0,12,1,10,0\n600,1,2,10,0\n601,12,3,10,0\n")
+    done = run(tmp_path / "a.csv", tmp_path / "a.csv", "--json")
+    assert json.loads(done.stdout)["left_out"] == 3 and "warning: 3 labelled rows are not counted" in done.stderr
+    whole = run(tmp_path / "a.csv", tmp_path / "a.csv", "--mode", "strict", "--json")
+    assert json.loads(whole.stdout)["left_out"] == 0 and "warning" not in whole.stderr
+
+
 def test_a_missing_prediction_is_an_error(folders):
     reference, prediction = folders
     (prediction / "clip0.csv").unlink()

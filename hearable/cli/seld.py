@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from hearable.cli.console import Json, emit, needing, progress_bar, reporting, say, table
+from hearable.cli.console import Json, emit, needing, progress_bar, reporting, say, table, warn
 
 if TYPE_CHECKING:
     from hearable.seld.scores import Evaluation
@@ -37,6 +37,8 @@ def score(
         from hearable.seld.scores import evaluate, read_pairs
 
     evaluation = evaluate(read_pairs(reference, prediction), mode, macro, classes)
+    if evaluation.left_out:
+        warn(f"{evaluation.left_out} labelled rows are not counted: {mode} knows no such frames or classes")
     if as_json:
         emit({**asdict(evaluation.scores), **{k: v for k, v in asdict(evaluation).items() if k != "scores"}})
     else:

@@ -106,6 +106,12 @@ def tally(reference: Events, prediction: Events, mode: Mode, classes: int) -> Ta
     return Tally(counts, sum(max(false[block], missed[block]) for block in false | missed))
 
 
+def left_out(reference: Events, mode: Mode, classes: int) -> int:
+    """How many rows of a reference `tally` does not look at."""
+    counted = (reference.frame < _end(reference, mode)) & (reference.class_index < classes)
+    return int(np.count_nonzero(~counted))
+
+
 def _end(reference: Events, mode: Mode) -> float:
     """The first frame that is not counted any more."""
     if mode == "strict":

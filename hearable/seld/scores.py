@@ -13,7 +13,7 @@ from scipy.stats import t as student
 from hearable.errors import LabelError
 from hearable.seld.clips import ROWS, paired
 from hearable.seld.events import Events, read_labels, read_predictions
-from hearable.seld.metrics import CLASSES, EPS, Mode, Tally, tally
+from hearable.seld.metrics import CLASSES, EPS, Mode, Tally, left_out, tally
 
 Values = NDArray[np.float64]
 CONFIDENCE = 0.95
@@ -56,6 +56,7 @@ class Evaluation:
         mode: how it was counted.
         macro: whether f, le and lr are means over classes.
         clips: their number.
+        left_out: labelled rows that are not counted: frames or classes that the mode does not know.
         scores: of all clips.
         intervals: 95% interval of each score, from leaving out one clip at a time; empty with a single clip.
         classes: of each class that sounds or was predicted.
@@ -64,6 +65,7 @@ class Evaluation:
     mode: Mode
     macro: bool
     clips: int
+    left_out: int
     scores: Scores
     intervals: dict[str, tuple[float, float]]
     classes: dict[int, ClassScores]
@@ -96,7 +98,8 @@ def evaluate(clips: Sequence[tuple[Events, Events]], mode: Mode, macro: bool = F
         partial = np.array([astuple(summarise(total - one, mode, macro)) for one in tallies])
         bounds = jackknife(np.array(astuple(values)), partial)
         intervals = {f.name: (float(low), float(high)) for f, low, high in zip(fields(Scores), *bounds, strict=True)}
-    return Evaluation(mode, macro, len(clips), values, intervals, _by_class(total, mode))
+    ignored = sum(left_out(reference, mode, classes) for reference, _ in clips)
+    return Evaluation(mode, macro, len(clips), ignored, values, intervals, _by_class(total, mode))
 
 
 def summarise(total: Tally, mode: Mode, macro: bool) -> Scores:
