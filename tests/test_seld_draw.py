@@ -141,6 +141,13 @@ def test_rooms_without_reverberation_and_scenes_without_the_rest(tmp_path):
     assert scene.room is None and scene.ambience is None
 
 
+def test_a_source_straight_above_turns_on_the_spot():
+    room = ShoeboxRoom((4.0, 3.4, 2.6), 0.3, (1.5, 1.6, 1.2))
+    path = Places(np.random.default_rng(5), room, (90.0, 90.0), (0.8, 0.9)).path(0.0, 9.0, 40.0)
+    assert len(path) < 100
+    np.testing.assert_allclose(positions(path, np.linspace(0, 9, 50))[:, :2], 0, atol=1e-6)
+
+
 def test_paths_stay_inside_and_keep_their_distance():
     room = ShoeboxRoom((4.0, 3.4, 2.6), 0.3, (1.5, 1.6, 1.2))
     places = Places(np.random.default_rng(5), room, (-40.0, 40.0), (0.8, 4.0))
@@ -167,6 +174,13 @@ def test_paths_stay_inside_and_keep_their_distance():
         ("rt60_s = 0.4", "rt60_s = 50.0", "reverberation time"),
         ("array_m = [3.0, 2.0, 1.4]", "array_m = [3.0, 7.0, 1.4]", "the array"),
         ("fold = 1\n", "fold = 2\n", "fold 1: expected a room, found none"),
+        (
+            "clips = 2",
+            "clips = 2\nrooms = 1\n\n[[room]]\nfold = 7\nsize_m = [5, 4, 3]\nrt60_s = 0.3\narray_m = [2, 2, 1]",
+            "expected rooms of the folds 1, found one of 7",
+        ),
+        ("per_class = 4", 'labels = { dog = "piano" }', "labels with a folder only"),
+        ("clip_s = 8.0", "clip_s = 8.0\nmotion = { speeds_deg_s = [1e9] }", "<= 1000.0"),
         ('["fire"]', '["piano"]', "distinct classes and interferers"),
         ("clips = 2", "clips = two", "Invalid value"),
         ("distance_m = [0.8, 2.0]", "distance_m = [2.0, 0.8]", r"\[low, high\]"),

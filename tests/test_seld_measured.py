@@ -73,6 +73,18 @@ def test_a_recipe_places_sources_at_measured_positions_and_labels_them_so(folder
             assert angle_between_deg(heard / np.linalg.norm(heard), truth) < 3
 
 
+def test_a_measured_position_straight_above_is_one_place(folder):
+    every = np.append(AZIMUTH, 0.0)
+    elevation = np.append(0 * AZIMUTH, 90.0)
+    responses = np.zeros((len(every), 4, 200), np.float32)
+    responses[:, :, 60] = foa_gains(unit_vectors(every, elevation))
+    np.savez(folder / "room.npz", fs=RATE, azimuth=every, elevation=elevation, foa=responses)
+    high = RECIPE.replace("DISTANCE", "elevation_deg = [80.0, 90.0]").replace("room.sofa", "room.npz")
+    (folder / "recipe.toml").write_text(high)
+    clip = SeldDraw(read_recipe(folder / "recipe.toml")).draw(ClipId(1, 0))
+    assert {w.elevation_deg for event in clip.scene.events for w in event.path} == {90.0}
+
+
 def test_a_recipe_takes_what_the_array_recorded_in_its_room(folder):
     recording = 0.1 * np.random.default_rng(0).normal(size=(10 * RATE, 4))
     soundfile.write(folder / "ambience.wav", recording, RATE)

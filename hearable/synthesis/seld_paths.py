@@ -14,6 +14,7 @@ STEP_DEG = 3.0  # between waypoints on a line: linear interpolation is then with
 LONGEST_LINE_DEG = 100.0  # as seen from the array; what turns farther goes on a circle
 TRIES = 20
 MARGIN_M = WALL_M + 0.01
+POLE_DEG = 87.0  # nearer to a pole the azimuth changes no faster: at the pole it would be without end
 
 
 def free_distance_m(room: ShoeboxRoom, azimuth_deg: ArrayLike, elevation_deg: ArrayLike) -> NDArray[np.float64]:
@@ -71,7 +72,7 @@ class Places:
     def _circle(self, begin_s: float, end_s: float, turn_deg: float) -> tuple[Waypoint, ...]:
         """Level around the array; nearer to the poles the azimuth changes faster."""
         elevation = self.rng.uniform(*self.elevation_deg)
-        sweep = self.rng.choice([-1, 1]) * turn_deg / np.cos(np.radians(elevation))
+        sweep = self.rng.choice([-1, 1]) * _azimuth_of(turn_deg, elevation)
         along = np.linspace(0, 1, 2 + int(abs(sweep) // 90))  # less than half a turn between waypoints
         azimuth = self.rng.uniform(-180, 180) + sweep * along
         fine = azimuth[0] + sweep * np.linspace(0, 1, 2 + int(abs(sweep)))
@@ -131,7 +132,7 @@ class MeasuredPlaces:
         """Around the array from position to position, or one position where they are too far apart for that."""
         for _ in range(TRIES):
             start = self._waypoint(begin_s, int(self.rng.choice(self.allowed)))
-            turn = speed_deg_s * (end_s - begin_s) / np.cos(np.radians(start.elevation_deg))
+            turn = _azimuth_of(speed_deg_s * (end_s - begin_s), start.elevation_deg)
             azimuth = start.azimuth_deg + self.rng.choice([-1, 1]) * np.arange(0, turn + STEP_DEG, STEP_DEG)
             passed = [self.room.nearest(float(a), start.elevation_deg, start.distance_m) for a in azimuth]
             wanted = unit_vectors(azimuth, np.full_like(azimuth, start.elevation_deg))
@@ -145,6 +146,11 @@ class MeasuredPlaces:
         room = self.room
         place = (float(v[index]) for v in (room.azimuth_deg, room.elevation_deg, room.distance_m))
         return Waypoint(time_s, *place)
+
+
+def _azimuth_of(turn_deg: float, elevation_deg: float) -> float:
+    """By how much the azimuth changes where a source at an elevation turns around the array."""
+    return float(turn_deg / np.cos(np.radians(min(abs(elevation_deg), POLE_DEG))))
 
 
 def _waypoints(

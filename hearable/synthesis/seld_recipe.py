@@ -25,6 +25,7 @@ else:
 Positive = Annotated[float, Meta(gt=0)]
 Count = Annotated[int, Meta(ge=0, le=1_000_000)]
 Triple = tuple[Positive, Positive, Positive]
+Speed = Annotated[float, Meta(gt=0, le=1000)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]+$")]
 
@@ -61,6 +62,8 @@ class Sounds(_Table, frozen=True):
             raise ValueError(f"expected a folder for every layout but {BUILT_IN_LAYOUT!r}, found {self.folder!r}")
         if not set(self.columns) <= {"path", "class", "split", "origin"}:
             raise ValueError(f"expected columns path, class, split or origin, found {', '.join(self.columns)}")
+        if self.layout == BUILT_IN_LAYOUT and self.labels:
+            raise ValueError(f"expected labels with a folder only, found them with {BUILT_IN_LAYOUT!r}")
         if self.columns and self.layout != "manifest":
             raise ValueError(f"expected columns with the layout 'manifest' only, found them with {self.layout!r}")
 
@@ -181,7 +184,7 @@ class Motion(_Table, frozen=True):
         share: of the events of a class that move; other classes do not.
     """
 
-    speeds_deg_s: Annotated[tuple[Positive, ...], Meta(min_length=1)] = (10.0, 20.0, 40.0)
+    speeds_deg_s: Annotated[tuple[Speed, ...], Meta(min_length=1)] = (10.0, 20.0, 40.0)
     longer_than_s: float = 3.0
     share: dict[str, Share] = {}
 
@@ -252,6 +255,10 @@ class SeldRecipe(_Table, frozen=True):
         for fold in self.fold:
             if fold.clips and not fold.rooms and fold.number not in {room.fold for room in self.room}:
                 raise ValueError(f"fold {fold.number}: expected a room, found none")
+        if strangers := {room.fold for room in self.room} - set(numbers):
+            raise ValueError(
+                f"expected rooms of the folds {', '.join(map(str, numbers))}, found one of {min(strangers)}"
+            )
         of_array = self.ambience is not None and self.ambience.kind == "array"
         if of_array and any(fold.rooms for fold in self.fold if fold.clips):
             raise ValueError("expected measured rooms for ambience of the kind 'array', found rooms that are drawn")
