@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 
 from torch.utils.data import DataLoader  # noqa: E402
 
-from hearable.errors import AudioError  # noqa: E402
+from hearable.errors import AudioError, LabelError  # noqa: E402
 from hearable.seld.shards import write_shards  # noqa: E402
 from hearable.synthesis.directions import unit_vectors  # noqa: E402
 from hearable.synthesis.generate import generate  # noqa: E402
@@ -68,7 +68,11 @@ def test_they_feed_a_data_loader(folder):
     assert features.shape == (4, 7, 50, 64) and target.shape == (4, 10, 6, 4, 2)
 
 
-def test_scenes_at_another_rate_than_the_features(folder):
+def test_scenes_that_do_not_fit_the_shape(folder):
+    with pytest.raises(LabelError, match="expected 12 classes, found 2"):
+        SeldDataset.on_the_fly(folder / "recipe.toml", Shape())
+    with pytest.raises(LabelError, match="expected clips of 6 s or more, found 3 s"):
+        SeldDataset.on_the_fly(folder / "recipe.toml", Shape(classes=2))
     (folder / "fast.toml").write_text("rate = 48000\n" + RECIPE)
     with pytest.raises(AudioError, match="expected scenes at 24000 Hz for the features, found 48000 Hz"):
         next(iter(SeldDataset.on_the_fly(folder / "fast.toml", SHAPE)))

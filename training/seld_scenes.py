@@ -32,15 +32,21 @@ class SeldScenes(IterableDataset[Example]):
         workers: processes that render; 1 renders in this one. The examples are the same.
 
     Raises:
-        LabelError: no fold of that split.
+        LabelError: no fold of that split, another number of classes, or clips shorter than an example.
     """
 
     def __init__(self, recipe: SeldRecipe, split: str, shape: Shape, first: int = 0, workers: int = 1):
         self.recipe, self.shape, self.workers = recipe, shape, workers
-        self.first = first // (round(recipe.clip_s * FRAMES_PER_SECOND) // shape.frames)
         self.folds = [fold.number for fold in recipe.fold if fold.split == split]
         if not self.folds:
             raise LabelError(f"{recipe.name}: expected a fold of split {split!r}, found none")
+        if shape.classes != len(recipe.classes):
+            raise LabelError(f"{recipe.name}: expected {shape.classes} classes, found {len(recipe.classes)}")
+        a_clip = round(recipe.clip_s * FRAMES_PER_SECOND) // shape.frames
+        if not a_clip:
+            needed = shape.frames / FRAMES_PER_SECOND
+            raise LabelError(f"{recipe.name}: expected clips of {needed:g} s or more, found {recipe.clip_s:g} s")
+        self.first = first // a_clip
 
     def __iter__(self) -> Iterator[Example]:
         worker = get_worker_info()  # of a DataLoader: they take turns
