@@ -183,6 +183,8 @@ def test_paths_stay_inside_and_keep_their_distance():
         ("clip_s = 8.0", "clip_s = 8.0\nmotion = { speeds_deg_s = [1e9] }", "<= 1000.0"),
         ('["fire"]', '["piano"]', "distinct classes and interferers"),
         ("clips = 2", "clips = two", "Invalid value"),
+        ("clips = 2", "clips = 0", "expected a fold with clips, found none"),
+        ("sounding_s = 5.0", "sounding_s = 1e-5", r">= 0.1 - at `\$.events.sounding_s`"),
         ("distance_m = [0.8, 2.0]", "distance_m = [2.0, 0.8]", r"\[low, high\]"),
         ("distance_m = [0.8, 2.0]", "distance_m = [0.1, 2.0]", "expected distance_m from 0.3 m on, found 0.1 m"),
         ("distance_m = [0.8, 2.0]", "distance_m = [0.8, inf]", "expected finite numbers, found inf"),

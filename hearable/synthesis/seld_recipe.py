@@ -25,6 +25,7 @@ else:
 Positive = Annotated[float, Meta(gt=0)]
 Count = Annotated[int, Meta(ge=0, le=1_000_000)]
 Triple = tuple[Positive, Positive, Positive]
+Seconds = Annotated[float, Meta(ge=FRAME_S)]
 Speed = Annotated[float, Meta(gt=0, le=1000)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.-]+$")]
@@ -160,9 +161,9 @@ class EventRules(_Table, frozen=True):
 
     layers: Annotated[int, Meta(ge=1, le=20)] = 3
     interferer_layers: Annotated[int, Meta(ge=0, le=20)] = 1
-    sounding_s: Positive = 40.0
+    sounding_s: Seconds = 40.0
     gap_s: Annotated[float, Meta(ge=0)] = 1.0
-    longest_s: Annotated[float, Meta(ge=FRAME_S)] = 20.0
+    longest_s: Seconds = 20.0
     elevation_deg: Range = Range(-40.0, 40.0)
     distance_m: Range = Range(1.0, 4.0)
     level_db: Range = Range(-38.0, -28.0)
@@ -246,6 +247,8 @@ class SeldRecipe(_Table, frozen=True):
         numbers = [fold.number for fold in self.fold]
         if len(set(numbers)) < len(numbers):
             raise ValueError(f"expected distinct fold numbers, found {', '.join(map(str, numbers))}")
+        if not any(fold.clips for fold in self.fold):
+            raise ValueError("expected a fold with clips, found none")
         if self.events.interferer_layers and not self.interferers:
             raise ValueError("expected interferers for interferer_layers, found none")
         if self.events.sounding_s > self.clip_s:
