@@ -120,6 +120,21 @@ class TestReaders:
         assert set(room.responses) == {"foa", "mic"}
         np.testing.assert_allclose(room.responses["foa"][:, 0, 40], 1 / 1.5, rtol=1e-3)
 
+    def test_sofa_of_a_listener_who_looks_elsewhere(self, tmp_path):
+        sofar = pytest.importorskip("sofar", reason="pip install sofar")
+        for kind, position in (("cartesian", [[0.0, 2.0, 0.0]]), ("spherical", [[90.0, 0.0, 2.0]])):
+            sofa = sofar.Sofa("GeneralFIR")  # one source on the left, a listener who turns
+            sofa.Data_IR, sofa.Data_SamplingRate = foa(-AZIMUTH), RATE
+            sofa.SourcePosition, sofa.SourcePosition_Type = position, kind
+            sofa.SourcePosition_Units = "metre" if kind == "cartesian" else "degree, degree, metre"
+            sofa.ListenerView = unit_vectors(90 + AZIMUTH, 0 * AZIMUTH)
+            sofa.ReceiverPosition, sofa.Data_Delay = np.zeros((4, 3)), np.zeros((1, 4))
+            sofar.write_sofa(str(tmp_path / "turned.sofa"), sofa)
+            room = load_room({"foa": tmp_path / "turned.sofa"}, RATE)
+            apart = unit_vectors(room.azimuth_deg, room.elevation_deg) - unit_vectors(-AZIMUTH, 0 * AZIMUTH)
+            np.testing.assert_allclose(apart, 0, atol=1e-9)
+            np.testing.assert_allclose(room.distance_m, 2.0)
+
     def test_tau_srir(self, tmp_path):
         h5py = pytest.importorskip("h5py", reason="pip install h5py")
         lower, upper = foa(AZIMUTH[:5]), foa(AZIMUTH[5:])

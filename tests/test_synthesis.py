@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from hearable import metrics
-from hearable.synthesis.directions import angle_between_deg, unit_vectors
+from hearable.synthesis.directions import angle_between_deg, angles_deg, unit_vectors
 from hearable.synthesis.hrir import HrirSet, load_npz, load_sofa
 from hearable.synthesis.recipes import Material, Sound, TseRecipe, draw_tse, facing
 from hearable.synthesis.render import dry_signal, render
@@ -52,6 +52,7 @@ def source(azimuth_deg: float, level_db: float = 0.0, role: str = "target") -> S
 def test_directions() -> None:
     np.testing.assert_allclose(unit_vectors([0, 90, 0], [0, 0, 90]), np.eye(3), atol=1e-12)
     assert angle_between_deg(unit_vectors(350, 0), unit_vectors(10, 0)) == pytest.approx(20)
+    np.testing.assert_allclose(angles_deg(3 * unit_vectors([-150, 90], [20, -70])), [[-150, 90], [20, -70]])
 
 
 def test_scene_goes_through_json(material: Material) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hearable.seld.events import Events
-from hearable.synthesis.directions import angle_between_deg
+from hearable.synthesis.directions import angle_between_deg, angles_deg
 
 Target = NDArray[np.float32]
 TRACKS = 3
@@ -79,6 +79,5 @@ def _unified(tracks: Target, unify_deg: float) -> list[Target]:
 
 
 def _events(frames: NDArray[np.int64], kinds: NDArray[np.int64], vectors: Target) -> Events:
-    x, y, z = vectors.astype(np.float64).T
-    azimuth, elevation = np.degrees(np.arctan2(y, x)), np.degrees(np.arctan2(z, np.hypot(x, y)))
+    azimuth, elevation = angles_deg(vectors.astype(np.float64))
     return Events(frames, kinds, np.zeros_like(frames), azimuth, elevation)

@@ -15,6 +15,12 @@ def unit_vectors(azimuth_deg: ArrayLike, elevation_deg: ArrayLike) -> NDArray[np
     )
 
 
+def angles_deg(vectors: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Azimuth within -180..180 and elevation of vectors ``[..., 3]`` of any length: the inverse of `unit_vectors`."""
+    x, y, z = np.moveaxis(vectors, -1, 0)
+    return np.degrees(np.arctan2(y, x)), np.degrees(np.arctan2(z, np.hypot(x, y)))
+
+
 def angle_between_deg(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
     """Angle in degrees between unit vectors ``[..., 3]``."""
     # arctan2 keeps its precision near 0 and 180 degrees, where arccos loses it.

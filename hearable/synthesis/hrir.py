@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from hearable.errors import AudioError
 from hearable.files import replacing
-from hearable.synthesis.directions import unit_vectors
+from hearable.synthesis.directions import angles_deg, unit_vectors
 
 
 @dataclass(frozen=True, eq=False)  # a set is itself: arrays have no single equality
@@ -118,8 +118,7 @@ def load_sofa(path: str | Path, name: str | None = None) -> HrirSet:
         raise ValueError(f"{path.name}: expected responses [directions, 2, taps], found {list(responses.shape)}")
     position = np.asarray(sofa.SourcePosition, np.float64)
     if str(sofa.SourcePosition_Type).lower() == "cartesian":
-        x, y, z = position.T
-        azimuth, elevation = np.degrees(np.arctan2(y, x)), np.degrees(np.arctan2(z, np.hypot(x, y)))
+        azimuth, elevation = angles_deg(position)
     else:
         azimuth, elevation = position[:, 0], position[:, 1]
     rate = round(float(np.atleast_1d(sofa.Data_SamplingRate)[0]))

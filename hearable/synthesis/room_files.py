@@ -13,6 +13,7 @@ from scipy.io import loadmat
 from scipy.signal import resample_poly
 
 from hearable.errors import AudioError
+from hearable.synthesis.directions import angles_deg, unit_vectors
 from hearable.synthesis.measured_rooms import RoomResponses, direct_span
 from hearable.synthesis.seld_scene import CHANNELS, Format
 
@@ -145,13 +146,23 @@ def _sofa_room(path: Path, name: Format, rate: int) -> RoomResponses:
     place = np.atleast_2d(np.asarray(sofa.SourcePosition, np.float64))
     if str(sofa.SourcePosition_Type).lower() == "cartesian":
         place = place - np.atleast_2d(np.asarray(sofa.ListenerPosition, np.float64))
-        flat = np.hypot(place[:, 0], place[:, 1])
-        azimuth = np.degrees(np.arctan2(place[:, 1], place[:, 0]))
-        elevation, distance = np.degrees(np.arctan2(place[:, 2], flat)), np.hypot(flat, place[:, 2])
+        distance = np.linalg.norm(place, axis=1)
     else:
-        azimuth, elevation, distance = place.T
+        place, distance = unit_vectors(place[:, 0], place[:, 1]), place[:, 2]
+    azimuth, elevation = _seen_by_listener(sofa, place)
     own = round(float(np.atleast_1d(sofa.Data_SamplingRate)[0]))
     return _room(path.stem, own, rate, azimuth, elevation, distance, {name: responses})
+
+
+def _seen_by_listener(sofa: Any, place: Values) -> tuple[Values, Values]:
+    """Azimuth and elevation, in degrees, of places ``[n, 3]`` for the way the listener looks, in each measurement."""
+    ahead = np.atleast_2d(np.asarray(getattr(sofa, "ListenerView", (1, 0, 0)), np.float64))
+    if str(getattr(sofa, "ListenerView_Type", "cartesian")).lower() == "spherical":
+        ahead = unit_vectors(ahead[:, 0], ahead[:, 1])
+    ahead = ahead / np.linalg.norm(ahead, axis=1, keepdims=True)
+    left = np.cross(np.atleast_2d(np.asarray(getattr(sofa, "ListenerUp", (0, 0, 1)), np.float64)), ahead)
+    left = left / np.linalg.norm(left, axis=1, keepdims=True)
+    return angles_deg(np.stack([np.sum(place * axis, axis=1) for axis in (ahead, left, np.cross(ahead, left))], axis=1))
 
 
 def _tau_room(folder: Path, path: Path, room: str, rate: int) -> RoomResponses:
@@ -168,8 +179,7 @@ def _tau_room(folder: Path, path: Path, room: str, rate: int) -> RoomResponses:
             cells = file["rirs"][name]  # [heights, trajectories] of references: MATLAB's order, reversed
             parts = [np.asarray(file[cell], np.float32) for cell in np.ravel(np.transpose(cells))]
             responses[name] = np.concatenate([part for part in parts if part.ndim == 3])  # [positions, channels, taps]
-    azimuth = np.degrees(np.arctan2(directions[:, 1], directions[:, 0]))
-    elevation = np.degrees(np.arctan2(directions[:, 2], np.hypot(directions[:, 0], directions[:, 1])))
+    azimuth, elevation = angles_deg(directions)
     own = int(np.ravel(data["fs"].item())[0])
     return _room(room, own, rate, azimuth, elevation, radius / np.cos(np.radians(elevation)), responses)
 
