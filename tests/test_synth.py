@@ -109,6 +109,12 @@ def test_the_same_bytes_from_two_workers_in_other_steps(dataset, recipe, tmp_pat
     assert contents(out) == contents(dataset)
 
 
+def test_fewer_clips_than_are_there_change_nothing(dataset, recipe, tmp_path):
+    out = shutil.copytree(dataset, tmp_path / "copy")
+    assert generate(recipe, out, clips=1) == 3
+    assert contents(out) == contents(dataset)
+
+
 def test_the_same_bytes_from_a_dask_cluster(dataset, recipe, tmp_path):
     distributed = pytest.importorskip("distributed", reason="pip install 'hearable[synthesis]'")
     with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:

@@ -55,7 +55,7 @@ def generate(
     Args:
         recipe: what is made.
         out: folder to write to; one that holds a part of the same dataset is completed.
-        clips: make only the first so many, taking turns among the folds.
+        clips: make only the first so many, taking turns among the folds; more that are there already stay.
         workers: local processes.
         dask: address of a Dask scheduler whose workers see ``out`` and the recipe's folders under the same paths; then
             ``workers`` does not count.
@@ -69,7 +69,8 @@ def generate(
             write. What was written until then is kept.
     """
     draw = SeldDraw(recipe)  # here every fault of a recipe comes up, before anything is written
-    wanted = sorted(draw.clips(), key=lambda clip: (clip.index, clip.fold))[:clips]
+    every = sorted(draw.clips(), key=lambda clip: (clip.index, clip.fold))
+    wanted = every[:clips]
     _prepare(recipe, out)
     # Fold by fold: each has sounds of its own, which workers keep in memory.
     missing = sorted((c for c in wanted if not is_whole(out, draw.name(c))), key=lambda c: (c.fold, c.index))
@@ -80,8 +81,9 @@ def generate(
         for _ in run(job, out, missing):
             count += 1
             done(count, len(wanted))
-    _finish(draw, out, [draw.name(clip) for clip in wanted])
-    return count
+    made = [name for name in map(draw.name, every) if is_whole(out, name)]  # an earlier run may have made more
+    _finish(draw, out, made)
+    return len(made)
 
 
 def _prepare(recipe: SeldRecipe, out: Path) -> None:
