@@ -231,9 +231,11 @@ def test_an_altered_file_is_found(copy):
     path = copy / "metadata_dev" / "fold1_room1_mix001.csv"
     path.write_text(path.read_text() + "49,0,0,0,0\n")
     (copy / "mic_dev" / "fold1_room1_mix002.wav").unlink()
+    (copy / "foa_dev" / "stray.wav").touch()
     report = verify_dataset(copy)
     assert checks(report) >= {"files", "label grid", "format"}
     assert any("metadata_dev/fold1_room1_mix001.csv: not the file" in fault for fault in report.faults)
+    assert "foa_dev/stray.wav: not in the manifest" in report.faults
     done = CliRunner().invoke(app, ["synth", "verify", str(copy)])
     assert done.exit_code == 1 and "fault: " in done.stdout and "faults" in done.stderr
 

@@ -19,7 +19,7 @@ from hearable.errors import AudioError
 from hearable.processes import process_map
 from hearable.synthesis.arrays import receiver
 from hearable.synthesis.diffuse import N_FFT, diffuse_covariance
-from hearable.synthesis.seld_files import MANIFEST, ROOMS, SCENES, fingerprint, read_json
+from hearable.synthesis.seld_files import LABELS, MANIFEST, ROOMS, SCENES, audio_folder, fingerprint, read_json
 from hearable.synthesis.seld_scene import Format
 from hearable.synthesis.verify_clip import AMBIENCE_N_FFT, ClipFindings, check_clip, read_wav
 
@@ -102,7 +102,7 @@ def verify_dataset(out: Path, workers: int = 1, done: Callable[[int, int], None]
     if not paths:
         raise AudioError(f"{out}: expected a dataset with clips, found none")
     report = Report()
-    _check_files(report, out, [path.stem for path in paths])
+    _check_files(report, out, [*map(audio_folder, recipe["formats"]), LABELS, SCENES])
     clips: list[ClipFindings] = []
     done(0, len(paths))
     for found in _each(out, paths, recipe, min(workers, len(paths))):
@@ -125,7 +125,7 @@ def _each(out: Path, paths: Sequence[Path], recipe: dict[str, Any], workers: int
     yield from map(check, paths) if workers == 1 else process_map(check, paths, workers)
 
 
-def _check_files(report: Report, out: Path, clips: Sequence[str]) -> None:
+def _check_files(report: Report, out: Path, folders: Sequence[str]) -> None:
     faults, listed = [], set()
     try:
         with (out / MANIFEST).open(newline="", encoding="utf-8") as file:
@@ -137,7 +137,8 @@ def _check_files(report: Report, out: Path, clips: Sequence[str]) -> None:
                     faults.append(f"{row['path']}: not the file that the manifest lists: its hash differs")
     except (OSError, KeyError, TypeError, ValueError, csv.Error) as problem:
         faults.append(f"{MANIFEST}: cannot read: {problem!r}")
-    faults += [f"{SCENES}/{clip}.json: not in the manifest" for clip in clips if f"{SCENES}/{clip}.json" not in listed]
+    there = [f"{folder}/{path.name}" for folder in folders for path in sorted((out / folder).glob("*"))]
+    faults += [f"{name}: not in the manifest" for name in there if name not in listed]
     report.add("files", f"{len(listed)} files, {len(faults)} faults", "0 faults", faults)
 
 
