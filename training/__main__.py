@@ -20,11 +20,13 @@ from training.presets import (
     ENROLLERS,
     EXTRACTORS,
     RECOGNITIONS,
+    TUNINGS,
     VOICES,
     EnrollerPreset,
     ExtractorPreset,
     RecognitionPreset,
     SeldPreset,
+    TuningPreset,
     VoicePreset,
 )
 from training.seld import experiment, train_on_files, train_on_scenes
@@ -34,7 +36,7 @@ from training.seld_report import collect, plot, table
 from training.separations import separate_scenes
 from training.train import load_weights, run
 
-Preset = TypeVar("Preset", ExtractorPreset, VoicePreset, RecognitionPreset, EnrollerPreset, SeldPreset)
+Preset = TypeVar("Preset", ExtractorPreset, VoicePreset, RecognitionPreset, EnrollerPreset, TuningPreset, SeldPreset)
 
 app = typer.Typer(help="Prepare the corpus and train the networks.", no_args_is_help=True)
 
@@ -52,6 +54,9 @@ Settings = Annotated[
     list[str] | None, typer.Option("--set", help="A setting of the preset, as steps=5000 or learning_rate=1e-3.")
 ]
 Voice = Annotated[Path | None, typer.Option(help="Weights whose recognition a new run starts from.")]
+EnrollerWeights = Annotated[
+    Path | None, typer.Option("--enroller", help="Weights of the enrollment network that a new tuning starts from.")
+]
 Start = Annotated[Path | None, typer.Option(help="Weights (safetensors) to start a new run from.")]
 
 
@@ -89,11 +94,14 @@ def train_command(kind: str, presets: Mapping[str, Any], purpose: str) -> None:
         settings: Settings = None,
         start: Start = None,
         voice: Voice = None,
+        enroller: EnrollerWeights = None,
     ) -> None:
         if preset not in presets:
             raise typer.BadParameter(f"preset {preset}: expected one of {', '.join(presets)}")
-        if kind == "recognition" and start is None:
+        if kind in ("recognition", "tuning") and start is None:
             raise typer.BadParameter("expected --start, weights of a network that separates")
+        if (kind == "tuning") != (enroller is not None):
+            raise typer.BadParameter("tuning, and nothing else, expects --enroller, weights of an enrollment network")
         if kind == "enroller" and voice is not None:
             raise typer.BadParameter("--voice: the enrollment network has no recognition")
         run(
@@ -105,6 +113,7 @@ def train_command(kind: str, presets: Mapping[str, Any], purpose: str) -> None:
             processes,
             start,
             voice,
+            enroller,
             nodes=nodes,
             accelerator=accelerator,
         )
@@ -114,6 +123,7 @@ train_command("extractor", EXTRACTORS, "Train an extraction network.")
 train_command("voice", VOICES, "Train recognition on single voices, to start `extractor` from.")
 train_command("recognition", RECOGNITIONS, "Train the recognition of a network, in scenes that it takes apart.")
 train_command("enroller", ENROLLERS, "Train the enrollment network.")
+train_command("tuning", TUNINGS, "Train recognition and enrollment together, in scenes that a network takes apart.")
 
 
 @app.command()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-from hearable.synthesis.recipes import Material, TseRecipe, draw_tse
+from hearable.synthesis.recipes import Material, TseRecipe, TseScene, draw_tse
 from hearable.synthesis.render import render
 from hearable.synthesis.scene import Scene
 from training.corpus import CachedSounds
@@ -172,7 +172,7 @@ class Voices(IterableDataset[tuple[Audio, Audio]]):
 
 
 class EnrollmentScenes(IterableDataset[tuple[Audio, Audio, Audio]]):
-    """Endless examples (clip [2, n], dry voice of the frontal talker [n], teacher embedding of all they said [256])."""
+    """Endless examples for the enrollment network: see `enrollment_example`."""
 
     def __init__(
         self,
@@ -196,13 +196,17 @@ class EnrollmentScenes(IterableDataset[tuple[Audio, Audio, Audio]]):
 
     def example(self, index: int) -> tuple[Audio, Audio, Audio]:
         """One enrollment scene."""
-        scene = draw_tse(
-            int(np.random.default_rng([self.seed, index]).integers(2**62)), self.material, self.recipe
-        ).enrollment
-        rendered = render(scene, self.sounds, self.material.listeners)
-        clips = scene.sources[0].clips
-        dry = np.concatenate([self.sounds.read(c.sound, c.start, c.samples) for c in clips])[-scene.samples :]
-        return rendered.mixture, dry, self.sounds.mean_embedding(scene.sources[0].name)
+        seed = int(np.random.default_rng([self.seed, index]).integers(2**62))
+        return enrollment_example(draw_tse(seed, self.material, self.recipe), self.sounds, self.material)
+
+
+def enrollment_example(scene: TseScene, sounds: CachedSounds, material: Material) -> tuple[Audio, Audio, Audio]:
+    """Enrollment clip [2, n], dry voice of its frontal talker [n], teacher embedding of all they said [256]."""
+    enrollment = scene.enrollment
+    talker = enrollment.sources[0]
+    clip = render(enrollment, sounds, material.listeners).mixture
+    dry = np.concatenate([sounds.read(c.sound, c.start, c.samples) for c in talker.clips])[-enrollment.samples :]
+    return clip, dry, sounds.mean_embedding(talker.name)
 
 
 def collate(examples: list[tuple[Any, ...]]) -> list[Tensor]:

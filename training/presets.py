@@ -114,6 +114,29 @@ class EnrollerPreset:
 
 
 @dataclass(frozen=True)
+class TuningPreset:
+    """A training run of recognition and enrollment together, in scenes that a trained network has taken apart."""
+
+    network: ExtractorConfig = field(default_factory=ExtractorConfig)
+    recipe: TseRecipe = field(
+        default_factory=lambda: TseRecipe(samples=320 * 128, enrollment_samples=64000, off_axis_deg=20.0)
+    )
+    speeds: tuple[float, ...] = (1.0, 0.9, 1.1)
+    batch: int = 16
+    heard: float = 0.3  # weight of a dB of what is heard beside the classification
+    distillation: float = 1.0  # weight of the enrollment network's own loss
+    timbre_db: float = 2.0  # of the frequency responses that scenes are heard through
+    muon: bool = True
+    learning_rate: float = 5e-4
+    warmup: int = 50
+    steps: int = 1500
+    decay_share: float = 0.8
+    ema: float = 0.998
+    half: bool = False  # faster where the CPU multiplies in bfloat16
+    validation_scenes: int = 256
+
+
+@dataclass(frozen=True)
 class SeldPreset:
     """A training run of the SELD baseline; ``batch`` counts examples of ``frames`` label frames (60 are 6 s)."""
 
@@ -139,3 +162,4 @@ EXTRACTORS = {
 VOICES = {"voice": VoicePreset(), "tiny-voice": VoicePreset(network=TINY)}
 RECOGNITIONS = {"recognition": RecognitionPreset(), "tiny-recognition": RecognitionPreset(network=TINY)}
 ENROLLERS = {"enroll": EnrollerPreset()}
+TUNINGS = {"tuned": TuningPreset(), "tiny-tuned": TuningPreset(network=TINY)}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,9 +17,9 @@ from rich.progress import track
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-from hearable.synthesis.recipes import TseRecipe
+from hearable.synthesis.recipes import Material, TseRecipe, draw_tse
 from training.corpus import CachedSounds, load_material
-from training.data import Curriculum, Example, ExtractionScenes, collate, speaker_embedding
+from training.data import Curriculum, Example, ExtractionScenes, collate, enrollment_example, speaker_embedding
 from training.enrollments import Enrollments, sounds_of
 from training.fused import FUSED
 from training.losses import separation_loss
@@ -64,7 +65,7 @@ def separate_scenes(
     (cache / f"separations-{split}.json").unlink(missing_ok=True)  # until the rest is whole again
     curriculum = Curriculum(recipe, 0)
     drawn = ExtractionScenes(sounds, material, curriculum, seed=SEED, targets=1)
-    entries: list[dict[str, list[str]]] = []
+    entries: list[dict[str, Any]] = []
     files: list[NDArray[np.generic]] = []
     for first in track(range(0, scenes, BATCH), f"separations, {split}"):
         numbers = range(first, min(first + BATCH, scenes))
@@ -80,7 +81,7 @@ def separate_scenes(
         for number in numbers:
             scene = curriculum.draw(number, np.random.default_rng([SEED, number]), material, sounds)
             speakers = [source.name for source in scene.sources if source.role != "noise"]
-            entries.append({"speakers": speakers, "sounds": sorted(sounds_of(scene))})
+            entries.append({"speakers": speakers, "sounds": sorted(sounds_of(scene)), "seed": scene.seed})
     for file in files:
         file.flush()  # type: ignore[attr-defined]
     # Written last: its presence says that the rest is whole.
@@ -124,19 +125,43 @@ class SeparatedScenes(IterableDataset[tuple[NDArray[np.float32], ...]]):
 
     def example(self, index: int) -> tuple[NDArray[np.float32], ...]:
         """Example number ``index`` of a run."""
-        count = len(self.entries)
-        scene = int(np.random.default_rng([self.seed, index // count]).permutation(count)[index % count])
-        rng = np.random.default_rng([self.seed, index])
+        scene, rng = self.draw(index)
         entry = self.entries[scene]
         played = frozenset(entry["sounds"])
         embeddings = [
             speaker_embedding(speaker, played, self.sounds, rng, self.enrollments, self.predicted)
             for speaker in entry["speakers"][:2]
         ]
+        return *self.fields(scene, rng), np.stack(embeddings)
+
+    def draw(self, index: int) -> tuple[int, np.random.Generator]:
+        """Which scene example number ``index`` is of, and its random numbers."""
+        count = len(self.entries)
+        scene = int(np.random.default_rng([self.seed, index // count]).permutation(count)[index % count])
+        return scene, np.random.default_rng([self.seed, index])
+
+    def fields(self, scene: int, rng: np.random.Generator) -> tuple[NDArray[np.float32], ...]:
+        """`FIELDS` of a scene, as heard through one frequency response."""
         levels, *rest = (np.array(column[scene]) for column in self.columns)
         # Recognition must not lean on a microphone, room or head.
         factor = 10 ** (LOUDNESS / 10 * self.timbre_db * smooth_response(levels.shape[-1], rng))
-        return (levels * factor).astype(np.float32), *rest, np.stack(embeddings)
+        return (levels * factor).astype(np.float32), *rest
+
+
+class EnrolledScenes(SeparatedScenes):
+    """Endless examples: a scene's `FIELDS`, and of its first talker `enrollment_example`, in the same room."""
+
+    def __init__(
+        self, sounds: CachedSounds, material: Material, recipe: TseRecipe, cache: Path, split: str, **settings: Any
+    ):
+        super().__init__(sounds, cache, split, predicted=0.0, **settings)
+        self.material, self.recipe = material, recipe
+
+    def example(self, index: int) -> tuple[NDArray[np.float32], ...]:
+        """Example number ``index`` of a run."""
+        scene, rng = self.draw(index)
+        drawn = draw_tse(self.entries[scene]["seed"], self.material, self.recipe)
+        return *self.fields(scene, rng), *enrollment_example(drawn, self.sounds, self.material)
 
 
 def smooth_response(bands: int, rng: np.random.Generator) -> NDArray[np.float64]:

@@ -23,20 +23,21 @@ from training.data import Curriculum, EnrollmentScenes, ExtractionScenes, Voices
 from training.enroller import Enroller
 from training.enrollments import Enrollments
 from training.network import Extractor, ExtractorConfig
-from training.presets import EnrollerPreset, ExtractorPreset, RecognitionPreset, VoicePreset
-from training.separations import SeparatedScenes
+from training.presets import EnrollerPreset, ExtractorPreset, RecognitionPreset, TuningPreset, VoicePreset
+from training.separations import EnrolledScenes, SeparatedScenes
 from training.tasks import (
     RECOGNITION,
     EnrollerTask,
     ExtractorTask,
     RecognitionTask,
     Task,
+    TuningTask,
     VoiceTask,
     speaker_statistics,
 )
 from training.tfgridnet import TFGridNet, TFGridNetConfig
 
-Preset: TypeAlias = ExtractorPreset | VoicePreset | RecognitionPreset | EnrollerPreset
+Preset: TypeAlias = ExtractorPreset | VoicePreset | RecognitionPreset | EnrollerPreset | TuningPreset
 
 
 class _Fixed(Dataset[Any]):
@@ -64,7 +65,7 @@ class Keep(lightning.Callback):
 
     def on_validation_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         if trainer.is_global_zero:
-            save_weights(module.network, self.folder / "weights.safetensors")  # type: ignore[arg-type]
+            save_parts(module, self.folder)  # type: ignore[arg-type]
 
     def on_validation_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         trainer.save_checkpoint(self.folder / "last.ckpt")
@@ -85,6 +86,12 @@ def save_weights(network: nn.Module, path: Path) -> None:
     temporary = path.with_suffix(".tmp")
     save_file({k: v.contiguous() for k, v in network.state_dict().items()}, temporary)
     temporary.replace(path)
+
+
+def save_parts(task: Task, folder: Path) -> None:
+    """What a run leaves."""
+    for name, part in task.parts.items():
+        save_weights(part, folder / f"{name}.safetensors")
 
 
 def load_weights(network: nn.Module, path: Path, only: tuple[str, ...] = ("",)) -> None:
@@ -112,6 +119,19 @@ class Scenes(lightning.LightningDataModule):
         if isinstance(self.preset, VoicePreset):
             return Voices(sounds, material, self.preset.recipe, first=first, rank=rank, world=world)
         train = split == "train"
+        if isinstance(self.preset, TuningPreset):
+            timbre_db = self.preset.timbre_db if train else 0.0
+            return EnrolledScenes(
+                sounds,
+                material,
+                self.preset.recipe,
+                self.cache,
+                split,
+                timbre_db=timbre_db,
+                first=first,
+                rank=rank,
+                world=world,
+            )
         if isinstance(self.preset, RecognitionPreset):
             predicted = self.preset.predicted if train else 1.0
             timbre_db = self.preset.timbre_db if train else 0.0
@@ -175,6 +195,10 @@ def build(preset: Preset, cache: Path) -> Task:
         extractor.conditioner.standardise(statistics)
     if isinstance(preset, VoicePreset):
         return VoiceTask(extractor, preset)
+    if isinstance(preset, TuningPreset):
+        enroller = Enroller()
+        enroller.set_statistics(statistics)
+        return TuningTask(extractor, enroller, preset)
     return (RecognitionTask if isinstance(preset, RecognitionPreset) else ExtractorTask)(extractor, preset)
 
 
@@ -187,6 +211,7 @@ def run(
     processes: int,
     start: Path | None = None,
     voice: Path | None = None,
+    enroller: Path | None = None,
     validate_every: int = 500,
     nodes: int = 1,
     accelerator: str = "cpu",
@@ -202,6 +227,7 @@ def run(
         processes: on each node, that average their gradients: one thread or one GPU each.
         start: weights to start a new run from.
         voice: weights whose recognition a new extractor starts from.
+        enroller: weights of the enrollment network that a new tuning starts from.
         validate_every: updates between validations.
         nodes: machines; Lightning finds the others by the environment (MASTER_ADDR, NODE_RANK, or the cluster's).
         accelerator: ``cpu`` or ``gpu``.
@@ -211,6 +237,8 @@ def run(
         load_weights(task.network, start)
     if voice is not None:
         load_weights(task.network, voice, RECOGNITION)
+    if enroller is not None:
+        load_weights(task.parts["enroller"], enroller)
     fit(task, Scenes(preset, data, cache), preset, runs / name, processes, validate_every, nodes, accelerator)
 
 
@@ -254,4 +282,4 @@ def fit(
     trainer.fit(task, datamodule=scenes, ckpt_path=str(last) if last.exists() else None)
     trainer.save_checkpoint(last)
     if trainer.is_global_zero:
-        save_weights(task.network, folder / "weights.safetensors")
+        save_parts(task, folder)
