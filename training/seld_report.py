@@ -54,10 +54,9 @@ def table(found: Found) -> str:
     labels = [label for label, *_ in MEASURES.values()]
     lines = [f"| cell | seeds | {' | '.join(labels)} |", "|---|---|" + "---|" * len(labels)]
     for cell, values in found.items():
-        spread = values.std(0, ddof=1) if len(values) > 1 else np.full(values.shape[1], np.nan)
         cells = [
-            f"{scale * mean:{form}} ± {scale * deviation:{form}}"
-            for (_, scale, form), mean, deviation in zip(MEASURES.values(), values.mean(0), spread, strict=True)
+            f"{scale * seeds.mean():{form}}" + (f" ± {scale * seeds.std(ddof=1):{form}}" if len(seeds) > 1 else "")
+            for (_, scale, form), seeds in zip(MEASURES.values(), values.T, strict=True)
         ]
         lines.append(f"| {cell.name} | {len(values)} | {' | '.join(cells)} |")
     lines += ["", f"| adds, on average | {' | '.join(labels)} |", "|---|" + "---|" * len(labels)]
