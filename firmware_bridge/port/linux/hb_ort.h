@@ -27,7 +27,6 @@ enum {
     ORT_CREATE_SESSION = 7,
     ORT_RUN = 9,
     ORT_CREATE_OPTIONS = 10,
-    ORT_DISABLE_ARENA = 19,
     ORT_INTRA_THREADS = 24,
     ORT_INTER_THREADS = 25,
     ORT_CREATE_TENSOR = 49,
@@ -55,7 +54,6 @@ typedef hb_ort_status *(*ort_run)(object *session, const object *options, const 
                                   const object *const *inputs, size_t count, const char *const *output_names,
                                   size_t output_count, object **outputs);
 typedef hb_ort_status *(*ort_create)(object **out);
-typedef hb_ort_status *(*ort_switch)(object *options);
 typedef hb_ort_status *(*ort_number)(object *options, int value);
 typedef hb_ort_status *(*ort_create_tensor)(const object *memory, void *data, size_t bytes, const int64_t *shape,
                                             size_t axes, int type, object **out);

@@ -80,8 +80,7 @@ int hb_wav_create(hb_wav *wav, const char *path, const hb_wav *format) {
     return -1;
 }
 
-int hb_wav_read(hb_wav *wav, float *frames, int count) {
-    if (wav->is_float) return (int)fread(frames, sizeof(float) * (size_t)wav->channels, (size_t)count, wav->file);
+static int read_pcm(const hb_wav *wav, float *frames, int count) {
     for (int i = 0; i < count; i++)
         for (int c = 0; c < wav->channels; c++) {
             int16_t sample;
@@ -89,6 +88,17 @@ int hb_wav_read(hb_wav *wav, float *frames, int count) {
             frames[i * wav->channels + c] = (float)sample / 32768.0f;
         }
     return count;
+}
+
+static int read_float(const hb_wav *wav, float *frames, int count) {
+    return (int)fread(frames, sizeof(float) * (size_t)wav->channels, (size_t)count, wav->file);
+}
+
+int hb_wav_read(hb_wav *wav, float *frames, int count) {
+    const int wanted = wav->frames < count ? (int)wav->frames : count; /* other chunks may follow the data */
+    const int found = wav->is_float ? read_float(wav, frames, wanted) : read_pcm(wav, frames, wanted);
+    wav->frames = found < wanted ? 0 : wav->frames - found;
+    return found;
 }
 
 int hb_wav_write(hb_wav *wav, const float *frames, int count) {

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "hb_conditioning.h"
 #include "hb_heap.h"
 #include "hb_runtime.h"
 
@@ -102,12 +103,11 @@ int main(int count, char **arguments) {
     hb_runtime *runtime;
     if (hb_open(&runtime, library ? library : "libonnxruntime.so", arguments[1])) return fail("model", hb_error());
     const hb_spec *const s = hb_spec_of(runtime);
-    const size_t values = (size_t)s->channels * (size_t)s->chunk_samples, given = (size_t)s->conditioning_values;
-    float *const memory = calloc(3 * values + given, sizeof *memory);
-    FILE *const file = fopen(arguments[2], "rb");
-    if (!memory || !file || fread(memory + 3 * values, sizeof *memory, given, file) != given)
-        return fail(arguments[2], "expected the model's conditioning");
-    fclose(file);
+    const size_t values = (size_t)s->channels * (size_t)s->chunk_samples;
+    float *const memory = calloc(3 * values + (size_t)s->conditioning_values, sizeof *memory);
+    if (!memory) return fail("memory", "not enough");
+    if (hb_conditioning_read(arguments[2], memory + 3 * values, s->conditioning_values))
+        return fail(arguments[2], HB_CONDITIONING_EXPECTED);
     hb_start(runtime, memory + 3 * values);
     signal(SIGINT, on_signal);
     signal(SIGTERM, on_signal);

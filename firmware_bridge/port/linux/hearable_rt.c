@@ -12,6 +12,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "hb_conditioning.h"
 #include "hb_heap.h"
 #include "hb_runtime.h"
 #include "hb_wav.h"
@@ -19,16 +20,6 @@
 static int fail(const char *what, const char *why) {
     fprintf(stderr, "hearable-rt: %s: %s\n", what, why);
     return 1;
-}
-
-/* Exactly `values` floats from a file, or -1. */
-static int read_conditioning(const char *path, float *values, int count) {
-    FILE *const file = fopen(path, "rb");
-    if (!file) return -1;
-    const size_t found = fread(values, sizeof *values, (size_t)count, file);
-    const int more = fgetc(file) != EOF;
-    fclose(file);
-    return found == (size_t)count && !more ? 0 : -1;
 }
 
 static double now(clockid_t clock) {
@@ -100,17 +91,21 @@ static int file_through(stream *s, const char *from, const char *to) {
         return fail(to, "cannot write");
     }
     int skip = s->spec->lookahead_samples, failed = 0;
-    for (long left = in.frames; left > 0 && !failed;) {
+    for (long waiting = 0; !failed && (in.frames > 0 || waiting > 0); skip = 0) { /* frames read but not written */
         const int found = hb_wav_read(&in, s->frames, s->spec->chunk_samples);
-        failed = step(s, found);
+        waiting += found;
+        if (step(s, found)) {
+            failed = fail("model", hb_error());
+            break;
+        }
         const int ready = s->spec->chunk_samples - skip;
-        const int wanted = left < ready ? (int)left : ready;
-        if (!failed) failed = hb_wav_write(&out, s->frames + skip * s->spec->channels, wanted);
-        left -= wanted;
-        skip = 0;
+        const int wanted = waiting < ready ? (int)waiting : ready;
+        if (hb_wav_write(&out, s->frames + skip * s->spec->channels, wanted)) failed = fail(to, "cannot write");
+        waiting -= wanted;
     }
     fclose(in.file);
-    return hb_wav_finish(&out) || failed ? fail(to, "cannot write") : 0;
+    if (hb_wav_finish(&out) && !failed) failed = fail(to, "cannot write");
+    return failed;
 }
 
 int main(int count, char **arguments) {
@@ -125,8 +120,8 @@ int main(int count, char **arguments) {
     s.chunk = memory;
     s.output = memory + values;
     s.frames = memory + 2 * values;
-    if (read_conditioning(arguments[2], memory + 3 * values, s.spec->conditioning_values))
-        return fail(arguments[2], "expected the model's conditioning: float32, as many values as its metadata says");
+    if (hb_conditioning_read(arguments[2], memory + 3 * values, s.spec->conditioning_values))
+        return fail(arguments[2], HB_CONDITIONING_EXPECTED);
     hb_start(s.runtime, memory + 3 * values);
     const struct mallinfo2 before = mallinfo2();
     const int failed = count == 5 ? file_through(&s, arguments[3], arguments[4]) : pipe_through(&s);
