@@ -1,10 +1,11 @@
 """Time of a chunk: each model and the paper's network, float32 and 8 bits, through Python and through C, in one run.
 
-    python -m benchmarks.embedded_speed models/base.onnx models/tiny.onnx [--rounds 10] [--chunks 100]
+    python -m benchmarks.embedded_speed base tiny [--rounds 10] [--chunks 100]
 
 One thread. Time is the processor's, without waiting for it. All take turns, a round of chunks each, and the fastest
-round is shown, the one least disturbed. "C, onnxruntime" is hearable-rt; "C, generated" is a model's own C, of half
-precision, in the same program. What a generator has no operator for is shown as "-".
+round is shown, the one least disturbed. "C" is hearable-rt, on onnxruntime as Python is; "C, generated" is a model's own
+C, of half precision, in the same program. 8 bits are scaled anew at every chunk (the dynamic variant). What a generator
+has no operator for is shown as "-".
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from training.tfgridnet import TFGridNet, TFGridNetConfig
 
 PORT = Path(__file__).parents[1] / "firmware_bridge" / "port" / "linux"
 LIBRARY = sorted((Path(onnxruntime.__file__).parent / "capi").glob("libonnxruntime.so*"))
-KINDS = ("Python, float32", "Python, 8 bits", "C, onnxruntime", "C, generated")
+KINDS = ("Python, float32", "Python, 8 bits", "C, float32", "C, 8 bits", "C, generated")
 
 Round = Callable[[], float]
 
@@ -79,10 +80,12 @@ def rounds_of(path: Path, folder: Path, chunks: int) -> dict[str, Round]:
     """What is to be measured of a model."""
     model, conditioner = onnx.load(path), onnx.load(conditioner_path(path))
     name = Graph(path).spec.name
+    eight = save(dynamic(model), conditioner, f"{name}-int8", folder)
     found = {
         "Python, float32": in_python(path, chunks),
-        "Python, 8 bits": in_python(save(dynamic(model), conditioner, f"{name}-int8", folder), chunks),
-        "C, onnxruntime": in_c(folder / "hearable-rt", path, folder, chunks),
+        "Python, 8 bits": in_python(eight, chunks),
+        "C, float32": in_c(folder / "hearable-rt", path, folder, chunks),
+        "C, 8 bits": in_c(folder / "hearable-rt", eight, folder, chunks),
     }
     try:
         _, source = emit(half_weights(model), folder)
@@ -94,7 +97,7 @@ def rounds_of(path: Path, folder: Path, chunks: int) -> dict[str, Round]:
 
 
 def main(
-    models: Annotated[list[str], typer.Argument(help="Extractors: names or paths.")],
+    models: Annotated[list[str], typer.Argument(help="Extractors: shipped models' names, or paths.")],
     rounds: Annotated[int, typer.Option(min=1)] = 10,
     chunks: Annotated[int, typer.Option(min=1, help="In a round.")] = 100,
 ) -> None:

@@ -1,6 +1,6 @@
 """A model as C on Cortex-M under QEMU: flash, RAM, stack, instructions a chunk, difference to ONNX.
 
-    python -m benchmarks.microcontroller models/tiny.onnx [--chunks 500]
+    python -m benchmarks.microcontroller tiny [--chunks 500]
 
 Instructions are counted by QEMU (-icount), not cycles: the clock is an estimate for one instruction a cycle.
 """
@@ -42,10 +42,11 @@ class Report:
     difference: float
 
 
-def prepare(model: Path, folder: Path, chunks: int) -> tuple[str, np.ndarray]:
+def prepare(model: str | Path, folder: Path, chunks: int) -> tuple[str, np.ndarray]:
     """Write C, reference graph and test vectors of a model; returns its name and the expected output."""
-    conditioning = anybody(open_pair(model)[1])
-    rounded = half_weights(onnx.load(model))
+    extractor, conditioner = open_pair(model)
+    conditioning = anybody(conditioner)
+    rounded = half_weights(onnx.load(extractor.path))
     onnx.save(rounded, folder / "reference.onnx")
     header, _ = emit(rounded, folder)
     return header.stem, write_vectors(Graph(folder / "reference.onnx"), conditioning, folder, chunks)
@@ -77,8 +78,8 @@ def run(board: str, folder: Path, name: str, expected: np.ndarray) -> Report:
 
 
 def main(
-    model: Annotated[Path, typer.Argument(help="An extractor, its conditioner beside it.")],
-    chunks: Annotated[int, typer.Option(help="Length of the chain.")] = 500,
+    model: Annotated[str, typer.Argument(help="An extractor: a shipped model's name, or a path.")],
+    chunks: Annotated[int, typer.Option(min=1, help="Length of the chain.")] = 500,
 ) -> None:
     """Print the table."""
     spec = open_pair(model)[0].spec
