@@ -3,8 +3,8 @@
     python -m benchmarks.embedded_speed base tiny [--rounds 10] [--chunks 100]
 
 One thread. Time is the processor's, without waiting for it. All take turns, a round of chunks each, and the fastest
-round is shown, the one least disturbed. "C" is hearable-rt, on onnxruntime as Python is; "C, generated" is a model's own
-C, of half precision, in the same program. 8 bits are scaled anew at every chunk (the dynamic variant). What a generator
+round is shown, the one least disturbed. "C" is hearable-rt, on onnxruntime as Python is; "C, generated" is a model's
+own C, of half precision, in the same program. 8 bits are the dynamic variant of `python -m export`. What a generator
 has no operator for is shown as "-".
 """
 

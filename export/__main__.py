@@ -13,6 +13,8 @@ from typing import Annotated
 
 import click
 import typer
+from safetensors import SafetensorError
+from torch import nn
 from typer.core import TyperGroup
 
 from export.card import write_card, write_sums
@@ -38,25 +40,38 @@ class _Commands(TyperGroup):
 
 app = typer.Typer(help="Export trained weights to ONNX, and models to devices.", cls=_Commands, no_args_is_help=True)
 
-Weights = Annotated[Path, typer.Argument(help="Weights (safetensors) that `python -m training` wrote.")]
-Out = Annotated[Path, typer.Option(help="Folder of the models.")]
+Weights = Annotated[
+    Path,
+    typer.Argument(exists=True, dir_okay=False, help="Weights (safetensors) that `python -m training` wrote."),
+]
+Out = Annotated[Path, typer.Option(file_okay=False, help="Folder of the models.")]
 SPACE = "enroll-2"
 Space = Annotated[str, typer.Option(help="Name of the embedding space: the enrollment network's name and version.")]
 History = Annotated[str, typer.Option(help="How it was trained, for the card.")]
 
 
+def load(network: nn.Module, weights: Path) -> None:
+    """Load weights into a network, or say that they are another one's."""
+    try:
+        load_weights(network, weights)
+    except (RuntimeError, SafetensorError) as problem:
+        raise typer.BadParameter(f"{weights}: these are not weights of such a network") from problem
+
+
 @app.command()
 def extractor(
     weights: Weights,
-    preset: str = "base",
-    name: str | None = None,
+    preset: Annotated[str, typer.Option(help=f"Which network: {', '.join(EXTRACTORS)}.")] = "base",
+    name: Annotated[str | None, typer.Option(help="Of the model. Default: the preset's.")] = None,
     out: Out = Path("models"),
     space: Space = SPACE,
     history: History = "",
 ) -> None:
     """Export an extraction network with its conditioner."""
+    if preset not in EXTRACTORS:
+        raise typer.BadParameter(f"preset {preset}: expected one of {', '.join(EXTRACTORS)}")
     network = make_network(EXTRACTORS[preset].network)
-    load_weights(network, weights)
+    load(network, weights)
     path, _ = export_extractor(network, name or preset, space, out)
     write_card(path, history, verify_extractor(network, path))
     write_sums(out)
@@ -65,14 +80,14 @@ def extractor(
 @app.command()
 def enroller(
     weights: Weights,
-    name: str = "enroll",
+    name: Annotated[str, typer.Option(help="Of the model.")] = "enroll",
     out: Out = Path("models"),
     space: Space = SPACE,
     history: History = "",
 ) -> None:
     """Export an enrollment network."""
     network = Enroller()
-    load_weights(network, weights)
+    load(network, weights)
     path = export_enroller(network, name, space, out)
     write_card(path, history, verify_enroller(network, path))
     write_sums(out)
@@ -81,7 +96,7 @@ def enroller(
 @app.command()
 def variants(
     model: Annotated[str, typer.Argument(help="An extractor: a shipped model's name, or a path.")],
-    out: Annotated[Path, typer.Option(help="Folder of the variants.")],
+    out: Annotated[Path, typer.Option(file_okay=False, help="Folder of the variants.")],
     int8: Annotated[bool, typer.Option("--int8", help="8-bit variants; needs --data.")] = False,
     ort: Annotated[bool, typer.Option("--ort", help="ORT format, with the operators that it needs.")] = False,
     c: Annotated[bool, typer.Option("--c", help="C99 at half precision.")] = False,

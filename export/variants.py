@@ -108,11 +108,17 @@ def make(name_or_path: str, folder: Path, int8: bool, ort: bool, c: bool, scorin
     variants = judge(measured(paths, compiled, scoring, anybody(conditioning)))
     for variant in variants:
         if not variant.shipped:
-            variant.path.unlink()
-            conditioner_path(variant.path).unlink(missing_ok=True)
+            withdraw(variant.path)
         elif ort and variant.path.suffix == ".onnx":
             check_ort(to_ort(variant.path)[0], variant.path, anybody(conditioning))
     return write_table(variants, extractor.spec, folder)
+
+
+def withdraw(path: Path) -> None:
+    """Remove a variant with all that belongs to it, be it of an earlier run."""
+    beside = (path.with_suffix(kind) for kind in (".ort", ".operators.config", ".h"))
+    for file in (path, conditioner_path(path), *beside):
+        file.unlink(missing_ok=True)
 
 
 def build(model: onnx.ModelProto, folder: Path) -> Compiled | None:

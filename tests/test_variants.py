@@ -1,5 +1,6 @@
 """Variants for devices: each says what it is, is measured, and is shipped only where it is worth it."""
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -9,11 +10,13 @@ from typer.testing import CliRunner
 torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
 
+from safetensors.torch import save_file  # noqa: E402
+
 from export.__main__ import app  # noqa: E402
 from export.quantise import calibration, dynamic, quantised_nodes, static  # noqa: E402
 from export.scores import Scoring, score  # noqa: E402
 from export.to_onnx import export_extractor  # noqa: E402
-from export.variants import Variant, judge, make, recommended, save, to_ort  # noqa: E402
+from export.variants import Variant, judge, make, recommended, save, to_ort, withdraw  # noqa: E402
 from export.vectors import noise  # noqa: E402
 from hearable.extractor import load_model  # noqa: E402
 from hearable.protocol import Evaluator, Protocol  # noqa: E402
@@ -131,10 +134,33 @@ def test_8_bits_are_shipped_where_smaller_and_as_good(tmp_path):
     assert recommended(judge([first, replace(eight, size=101)])) == first
 
 
+def test_a_variant_that_is_not_shipped_leaves_nothing_behind(tmp_path):
+    kinds = (".onnx", ".conditioner.onnx", ".ort", ".operators.config")
+    for name in ("m", "m-int8-static"):
+        for kind in kinds:
+            (tmp_path / (name + kind)).touch()
+    withdraw(tmp_path / "m-int8-static.onnx")
+    assert {path.name for path in tmp_path.iterdir()} == {"m" + kind for kind in kinds}
+
+
 def test_command_line_takes_a_model_and_names_what_is_wrong(tmp_path):
     def run(*arguments):
         return CliRunner().invoke(app, [str(a) for a in arguments])
 
+    weights, file = tmp_path / "weights.safetensors", tmp_path / "file"
+    file.write_text("no weights")
+    save_file({"other": torch.zeros(1)}, weights)
+    for arguments, expected in (
+        (("extractor", tmp_path / "none"), "does not exist"),
+        (("extractor", file), "not weights of such a network"),
+        (("extractor", weights), "not weights of such a network"),
+        (("enroller", weights), "not weights of such a network"),
+        (("extractor", weights, "--preset", "huge"), "expected one of base, tiny, paper"),
+        (("toy", "--out", file), "is a file"),
+        (("toy", "--out", tmp_path, "--wrong"), "No such option"),
+    ):
+        refused = run(*arguments)
+        assert refused.exit_code == 2 and expected in " ".join(re.sub("[│╭╮╰╯─]", "", refused.output).split())
     missing = run(tmp_path / "none.onnx", "--out", tmp_path)
     assert missing.exit_code == 1 and "no model file" in missing.output
     unscored = run("toy", "--out", tmp_path, "--int8")
