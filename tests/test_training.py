@@ -319,6 +319,16 @@ def test_enrollment_is_tuned_with_recognition_and_separation_kept(kit, tmp_path,
     assert not torch.allclose(old["front.weight_ih_l0"], new["front.weight_ih_l0"], atol=1e-6)
 
 
+def test_two_workers_take_the_same_scenes_apart(kit, tmp_path):
+    torch.manual_seed(0)
+    network = Extractor(NETWORK)
+    found = []
+    for workers in (1, 2):
+        separate_scenes(network, kit, kit / "cache", "train", RECIPE, 12, False, workers, (1.0,))
+        found.append({p.name: p.read_bytes() for p in (kit / "cache").glob("separations-train*")})
+    assert len(found[0]) == 6 and found[0] == found[1]
+
+
 def test_a_scene_is_searched_for_who_was_enrolled_in_the_same_room(kit, monkeypatch):
     monkeypatch.setattr(corpus, "SPEEDS", {"train": (1.0,)})
     network = Extractor(NETWORK)

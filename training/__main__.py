@@ -40,6 +40,7 @@ Preset = TypeVar("Preset", ExtractorPreset, VoicePreset, RecognitionPreset, Enro
 
 app = typer.Typer(help="Prepare the corpus and train the networks.", no_args_is_help=True)
 
+Workers = Annotated[int, typer.Option(min=1, help="Processes.")]
 PresetName = Annotated[str, typer.Option(help="What to train; training/presets.py lists them.")]
 Data = Annotated[Path, typer.Option(help="Data kit: speech/, noise/, hrtf/, brir/ with their manifests.")]
 Cache = Annotated[Path, typer.Option(help="Where the decoded corpus lies.")]
@@ -72,9 +73,9 @@ def changed(preset: Preset, settings: list[str] | None) -> Preset:
 
 
 @app.command("prepare")
-def prepare_command(data: Data = Path("data"), cache: Cache = Path("runs/cache")) -> None:
+def prepare_command(data: Data = Path("data"), cache: Cache = Path("runs/cache"), workers: Workers = 1) -> None:
     """Decode speech and noise once, with the teacher's embeddings. Goes on where it stopped."""
-    prepare(data, cache)
+    prepare(data, cache, workers)
 
 
 def train_command(kind: str, presets: Mapping[str, Any], purpose: str) -> None:
@@ -150,13 +151,14 @@ def separations(
     scenes: Annotated[int, typer.Option(help="Scenes of training speakers.")] = 4000,
     validation_scenes: Annotated[int, typer.Option(help="Of validation speakers.")] = 256,
     half: Annotated[bool, typer.Option(help="Compute in bfloat16.")] = False,
+    workers: Workers = 1,
 ) -> None:
     """Take scenes apart with a trained network, to train its recognition on."""
     chosen = RECOGNITIONS[preset]
     network = Extractor(chosen.network)
     load_weights(network, weights)
-    for split, count in (("train", scenes), ("val", validation_scenes)):
-        separate_scenes(network, data, cache, split, chosen.recipe, count, half)
+    for split, count, speeds in (("train", scenes, chosen.speeds), ("val", validation_scenes, None)):
+        separate_scenes(network, data, cache, split, chosen.recipe, count, half, workers, speeds)
 
 
 Recipe = Annotated[Path, typer.Option(help="Recipe of a SELD dataset.")]

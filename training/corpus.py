@@ -12,8 +12,9 @@ import itertools
 import json
 import shutil
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import TypeAlias, cast
 
 import numpy as np
 import soundfile
@@ -22,6 +23,7 @@ import torch
 from numpy.typing import NDArray
 from rich.progress import track
 
+from hearable.processes import process_map
 from hearable.synthesis.hrir import HrirSet, load_npz
 from hearable.synthesis.recipes import Material, Sound
 from training.teacher import SAMPLE_RATE, embed_many
@@ -49,7 +51,7 @@ def _rows(manifest: Path, split: str) -> list[dict[str, str]]:
     return rows
 
 
-def prepare_speech(data: Path, cache: Path, split: str) -> None:
+def prepare_speech(data: Path, cache: Path, split: str, workers: int) -> None:
     """Decode one split of ``data/speech`` into ``cache``; a finished split and speed is not made again."""
     for speed in SPEEDS[split]:
         stem = f"speech-{split}-{speed}"
@@ -60,7 +62,11 @@ def prepare_speech(data: Path, cache: Path, split: str) -> None:
             continue
         embeddings: list[NDArray[np.float32]] = []
         paths = [data / "speech" / row["path"] for row in rows]
-        lengths = _save(cache / f"{stem}.npy", _embedded(paths, speed, f"{split} x{speed}", embeddings))
+        groups = [paths[start : start + GROUP] for start in range(0, len(paths), GROUP)]
+        decode = partial(_decode, speed=speed)
+        decoded = map(decode, groups) if workers == 1 else process_map(decode, groups, workers)
+        shown = track(decoded, f"{split} x{speed}", total=len(groups))
+        lengths = _save(cache / f"{stem}.npy", _sounds(shown, embeddings))
         np.save(cache / f"{stem}.embeddings.npy", np.concatenate(embeddings))
         suffix = "" if speed == 1.0 else f"@{speed}"
         index = [
@@ -73,13 +79,20 @@ def prepare_speech(data: Path, cache: Path, split: str) -> None:
         temporary.rename(cache / f"{stem}.json")
 
 
-def _embedded(
-    paths: list[Path], speed: float, what: str, embeddings: list[NDArray[np.float32]]
-) -> Iterator[NDArray[np.int16]]:
-    """Decode sounds one after the other; their embeddings are appended a group at a time."""
-    for start in track(range(0, len(paths), GROUP), what):
-        sounds = [_read(path, speed) for path in paths[start : start + GROUP]]
-        embeddings.append(embed_many([sound.astype(np.float32) / 32768 for sound in sounds]))
+Decoded: TypeAlias = tuple[list[NDArray[np.int16]], NDArray[np.float32]]
+
+
+def _decode(paths: list[Path], speed: float) -> Decoded:
+    """Sounds, and their embeddings ``[sounds, 256]``."""
+    torch.set_num_threads(1)
+    sounds = [_read(path, speed) for path in paths]
+    return sounds, embed_many([sound.astype(np.float32) / 32768 for sound in sounds])
+
+
+def _sounds(decoded: Iterable[Decoded], embeddings: list[NDArray[np.float32]]) -> Iterator[NDArray[np.int16]]:
+    """One sound after the other; their embeddings are appended a group at a time."""
+    for sounds, embedded in decoded:
+        embeddings.append(embedded)
         yield from sounds
 
 
@@ -179,11 +192,10 @@ def load_material(
     return sounds, Material(sounds.speakers, sounds.noises, listeners, weights)
 
 
-def prepare(data: Path, cache: Path) -> None:
+def prepare(data: Path, cache: Path, workers: int = 1) -> None:
     """Prepare every split of a data kit; what is there already is kept."""
-    torch.set_num_threads(1)
     cache.mkdir(parents=True, exist_ok=True)
     for split in SPEEDS:
-        prepare_speech(data, cache, split)
+        prepare_speech(data, cache, split, workers)
         if split != "interferer":
             prepare_noise(data, cache, split)

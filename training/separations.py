@@ -5,8 +5,10 @@ Separation costs a hundred times what recognition does, and does not change whil
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,10 @@ from rich.progress import track
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
+from hearable.processes import process_map
 from hearable.synthesis.recipes import Material, TseRecipe, draw_tse
 from training.corpus import CachedSounds, load_material
-from training.data import Curriculum, Example, ExtractionScenes, collate, enrollment_example, speaker_embedding
+from training.data import Curriculum, ExtractionScenes, collate, enrollment_example, speaker_embedding
 from training.enrollments import Enrollments, sounds_of
 from training.fused import FUSED
 from training.losses import separation_loss
@@ -44,9 +47,53 @@ def take_apart(network: Extractor, mixture: Tensor, talkers: Tensor, half: bool)
     return [network.levels(spectra).transpose(0, 1), with_voices, with_talkers, power, order]
 
 
-@torch.no_grad()
+@dataclass(frozen=True)
+class _Separating:
+    """Takes scenes apart, in whichever process."""
+
+    network: Extractor
+    data: Path
+    cache: Path
+    split: str
+    speeds: tuple[float, ...] | None
+    recipe: TseRecipe
+    half: bool
+
+    @torch.no_grad()
+    def __call__(self, numbers: range) -> tuple[list[NDArray[np.float32]], list[dict[str, Any]]]:
+        """The columns of scenes with these numbers, and their entries in the index."""
+        torch.set_num_threads(1)
+        torch.set_flush_denormal(True)
+        sounds, material = _material(self.data, self.cache, self.split, self.speeds)
+        curriculum = Curriculum(self.recipe, 0)
+        drawn = ExtractionScenes(sounds, material, curriculum, seed=SEED, targets=1)
+        mixture, _, _, talkers, _ = collate([next(drawn.examples(number)) for number in numbers])
+        columns = [column.numpy() for column in take_apart(self.network, mixture, talkers, self.half)]
+        scenes = [curriculum.draw(n, np.random.default_rng([SEED, n]), material, sounds) for n in numbers]
+        entries = [
+            {
+                "speakers": [source.name for source in scene.sources if source.role != "noise"],
+                "sounds": sorted(sounds_of(scene)),
+                "seed": scene.seed,
+            }
+            for scene in scenes
+        ]
+        return columns, entries
+
+
+_material = functools.cache(load_material)
+
+
 def separate_scenes(
-    network: Extractor, data: Path, cache: Path, split: str, recipe: TseRecipe, scenes: int, half: bool
+    network: Extractor,
+    data: Path,
+    cache: Path,
+    split: str,
+    recipe: TseRecipe,
+    scenes: int,
+    half: bool,
+    workers: int = 1,
+    speeds: tuple[float, ...] | None = None,
 ) -> None:
     """Write ``separations-<split>-<field>.npy`` for each of `FIELDS`, and the index: who speaks, from which recordings.
 
@@ -58,35 +105,29 @@ def separate_scenes(
         recipe: of the scenes.
         scenes: how many.
         half: compute in bfloat16.
+        workers: processes.
+        speeds: of the speech; all that are prepared for ``None``.
     """
-    torch.set_flush_denormal(True)
     network.eval()
-    sounds, material = load_material(data, cache, split)
     (cache / f"separations-{split}.json").unlink(missing_ok=True)  # until the rest is whole again
-    curriculum = Curriculum(recipe, 0)
-    drawn = ExtractionScenes(sounds, material, curriculum, seed=SEED, targets=1)
-    entries: list[dict[str, Any]] = []
+    separate = _Separating(network, data, cache, split, speeds, recipe, half)
+    jobs = [range(first, min(first + BATCH, scenes)) for first in range(0, scenes, BATCH)]
+    done = map(separate, jobs) if workers == 1 else process_map(separate, jobs, workers)
+    index: list[dict[str, Any]] = []
     files: list[NDArray[np.generic]] = []
-    for first in track(range(0, scenes, BATCH), f"separations, {split}"):
-        numbers = range(first, min(first + BATCH, scenes))
-        examples: list[Example] = [next(drawn.examples(number)) for number in numbers]
-        mixture, _, _, talkers, _ = collate(examples)
-        columns = [column.numpy() for column in take_apart(network, mixture, talkers, half)]
+    for columns, entries in track(done, f"separations, {split}", total=len(jobs)):
         for i, (field, column) in enumerate(zip(FIELDS, columns, strict=True)):
-            if first == 0:
+            if not index:
                 dtype = np.float16 if field == "levels" else column.dtype
                 path = cache / f"separations-{split}-{field}.npy"
                 files.append(np.lib.format.open_memmap(path, "w+", dtype, (scenes, *column.shape[1:])))
-            files[i][first : first + len(column)] = column
-        for number in numbers:
-            scene = curriculum.draw(number, np.random.default_rng([SEED, number]), material, sounds)
-            speakers = [source.name for source in scene.sources if source.role != "noise"]
-            entries.append({"speakers": speakers, "sounds": sorted(sounds_of(scene)), "seed": scene.seed})
+            files[i][len(index) : len(index) + len(column)] = column
+        index += entries
     for file in files:
         file.flush()  # type: ignore[attr-defined]
     # Written last: its presence says that the rest is whole.
     temporary = cache / f"separations-{split}.tmp"
-    temporary.write_text(json.dumps(entries))
+    temporary.write_text(json.dumps(index))
     temporary.replace(cache / f"separations-{split}.json")
 
 
