@@ -192,6 +192,10 @@ class TestCommands:
         return done.stderr if code else done.stdout
 
     def test_bridge_and_device(self, folder, toy_folder):
+        kept = folder / "data" / "hearable" / "people"
+        kept.mkdir(parents=True)
+        for name in ("ann", "bob"):  # of those that were given, one is kept too
+            toymodel.profile(3).save(kept / f"{name}.profile")
         port = f"udp:127.0.0.1:{free_port(socket.SOCK_DGRAM)}"
         models = f"--model {toy_folder / 'toy.onnx'} --enroller {toy_folder / 'enroll.onnx'}"
         line = f"bridge --port {port} --profile ann.profile --json {models}"
@@ -199,7 +203,7 @@ class TestCommands:
             [sys.executable, "-m", "hearable", *line.split()],
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "PYTHONPATH": str(ROOT), "XDG_DATA_HOME": str(folder / "data")},
         )
         try:
             assert json.loads(bridge.stdout.readline()) == {"event": "waiting for a device"}
@@ -211,7 +215,7 @@ class TestCommands:
         assert bridge.returncode == 128 + signal.SIGTERM and lines[0] == {"event": "device connected"}
         assert found["welcome"] and found["latency_samples"] == 128 + 7 * 128 + 64
         assert soundfile.info("heard.wav").frames == 23936  # whole chunks
-        assert all(line["host"]["people"] == 1 for line in lines if "device" in line)
+        assert {(line["host"]["people"], line["host"]["person"]) for line in lines if "device" in line} == {(2, 0)}
 
     def test_a_device_that_nobody_serves_hears_its_microphones(self, folder):
         shown = self.run("simulate mix.wav --out heard.wav --cut 0:1")

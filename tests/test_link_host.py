@@ -231,9 +231,9 @@ class TestControls:
         assert host.processor.background_db == 0
 
     def test_a_look_enrolls(self, make_host):
-        clips, said = [], []
+        clips, said, kept = [], [], {}
         future = Future()
-        host = make_host(enroller=lambda clip: clips.append(clip) or future, tell=said.append)
+        host = make_host(enroller=lambda clip: clips.append(clip) or future, tell=said.append, keep=kept.__setitem__)
         host.receive(sent(m.Hello()))
         self.feed(host, 300)
         for _ in range(3):  # repeated: still one look
@@ -243,8 +243,10 @@ class TestControls:
         host.receive(sent(m.Controls(0)))
         self.feed(host, 1, start=675)
         assert clips[0].shape == (2, 48000) and host.processor.selected == "ann"
-        future.set_result(toymodel.profile(3))
+        profile = toymodel.profile(3)
+        future.set_result(profile)
         self.feed(host, 1, start=676)
+        assert kept == {"person-1": profile}
         assert host.processor.selected == "person-1" and host.status().look == m.LOOK_ENROLLED
         assert host.status().person == 2 and said[-1] == "enrolled person-1"
 

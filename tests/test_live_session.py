@@ -13,7 +13,8 @@ import pytest
 from hearable.audio import read_audio, write_audio
 from hearable.errors import AudioError, ModelAltered
 from hearable.extractor import ChunkExtractor, load_model
-from hearable.live.control import Control, Settings, people_folder
+from hearable.live.control import Control, Settings
+from hearable.live.people import people_folder
 from hearable.live.recorder import Recorder
 from hearable.live.replay import Replay
 from tests import toymodel

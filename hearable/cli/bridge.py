@@ -79,13 +79,16 @@ def _host(
     from hearable.enrollment import enroll
     from hearable.link.host import Host
     from hearable.link.messages import CHUNK_SAMPLES, MODEL_BYTES, RATE
+    from hearable.live.people import keep, kept_people
     from hearable.live.processor import LiveProcessor
     from hearable.session import open_graph
 
     loaded = load_model(model)
     graph = open_graph(enroller, "enroller")
-    people = load_profiles(loaded, profiles)
-    processor = LiveProcessor(loaded, {path.stem: person for path, person in zip(profiles, people, strict=True)})
+    people = dict(zip((path.stem for path in profiles), load_profiles(loaded, profiles), strict=True))
+    for name, person in kept_people(loaded, tell).items():
+        people.setdefault(name, person)
+    processor = LiveProcessor(loaded, people)
     if profiles:
         processor.select(profiles[0].stem)
     if background is not None:
@@ -94,9 +97,12 @@ def _host(
     def begin(clip: Audio) -> Future[SpeakerProfile]:
         return pool.submit(enroll, clip, RATE, graph)
 
+    def keep_person(name: str, person: SpeakerProfile) -> None:
+        pool.submit(keep, name, person, tell)
+
     digest = hashlib.sha256(loaded.extractor.path.read_bytes()).digest()[:MODEL_BYTES]
     chunks = max(1, round(delay_ms * RATE / 1000 / CHUNK_SAMPLES))
-    return Host(processor, digest, chunks * CHUNK_SAMPLES, begin, tell)
+    return Host(processor, digest, chunks * CHUNK_SAMPLES, begin, tell, keep_person)
 
 
 class _Reports:

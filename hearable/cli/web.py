@@ -10,7 +10,6 @@ import typer
 
 from hearable.cli.console import say, warn
 from hearable.cli.extract import load_profiles
-from hearable.errors import HearableError
 from hearable.extractor import load_model
 from hearable.session import open_graph
 
@@ -27,18 +26,15 @@ def web(
 ) -> None:
     """Serve a page on this computer: look at somebody and hear only them, live or in a recording."""
     # Imported here: no other command needs a web server.
-    from hearable.live.control import people_folder
+    from hearable.live.people import kept_people
     from hearable.live.web.hearing import Hearing
     from hearable.live.web.seats import seats_in_time
     from hearable.live.web.server import serve
 
     loaded, paths = load_model(model), profile or []
     people = dict(zip((path.stem for path in paths), load_profiles(loaded, paths), strict=True))
-    for path in sorted(people_folder().glob("*.profile")):
-        try:
-            people.setdefault(path.stem, *load_profiles(loaded, [path]))
-        except HearableError as problem:
-            warn(f"{path.stem} is left out: {problem}")
+    for name, person in kept_people(loaded, warn).items():
+        people.setdefault(name, person)
     seats = seats_in_time(loaded.extractor)
 
     def ready(address: str) -> None:

@@ -39,6 +39,7 @@ from hearable.link.messages import (
 from hearable.link.wearer import Enroller, Wearer
 from hearable.live.overload import Overload
 from hearable.live.processor import LiveProcessor
+from hearable.profiles import SpeakerProfile
 
 HELD_CHUNKS = 16  # 128 ms: what comes later than that is not worth computing
 GIVE_UP_CHUNKS = 3  # a chunk that is missing is concealed once one is there that is so much later
@@ -62,6 +63,7 @@ class Host:
         delay_samples: from a chunk that is complete to its answer that is played; a multiple of 128.
         enroller: enrolls whom the wearer looks at.
         tell: takes a sentence for the user when something happened.
+        keep: takes name and profile of whoever was enrolled; the sound waits for it.
 
     Attributes:
         device: the device's last status; ``None`` before the first.
@@ -78,6 +80,7 @@ class Host:
         delay_samples: int,
         enroller: Enroller,
         tell: Callable[[str], None] = lambda text: None,
+        keep: Callable[[str, SpeakerProfile], None] = lambda name, profile: None,
     ):
         found = (processor.rate, processor.channels, processor.chunk_samples)
         if found != (RATE, CHANNELS, CHUNK_SAMPLES):
@@ -88,7 +91,7 @@ class Host:
         self.processor, self.model, self.delay_samples = processor, model, delay_samples
         self.device: DeviceStatus | None = None
         self.jumps = 0
-        self._wearer, self._tell = Wearer(processor, enroller, tell), tell
+        self._wearer, self._tell = Wearer(processor, enroller, tell, keep), tell
         self._sequence = 0
         self._overload = Overload(CHUNK_SAMPLES / RATE)
         self._begin(Hello())

@@ -37,14 +37,21 @@ class Wearer:
         processor: what is steered.
         enroller: enrolls whom the wearer looks at.
         tell: takes a sentence for the user when something happened.
+        keep: takes name and profile of whoever was enrolled; the sound waits for it.
 
     Attributes:
         look: how the last look stands, as ``HostStatus.look``.
     """
 
-    def __init__(self, processor: LiveProcessor, enroller: Enroller, tell: Callable[[str], None]):
+    def __init__(
+        self,
+        processor: LiveProcessor,
+        enroller: Enroller,
+        tell: Callable[[str], None],
+        keep: Callable[[str, SpeakerProfile], None],
+    ):
         self.look = LOOK_NONE
-        self._processor, self._enroller, self._tell = processor, enroller, tell
+        self._processor, self._enroller, self._tell, self._keep = processor, enroller, tell, keep
         self._controls = Controls()
         self._enrolling: Future[SpeakerProfile] | None = None
 
@@ -91,6 +98,7 @@ class Wearer:
         self._processor.select(name)
         self.look = LOOK_ENROLLED
         self._tell(f"enrolled {name}")
+        self._keep(name, profile)
 
     def _refuse(self, problem: HearableError) -> None:
         self.look = LOOK_REFUSED

@@ -16,6 +16,7 @@ from hearable.enrollment import enroll
 from hearable.errors import HearableError
 from hearable.extractor import load_model
 from hearable.live.engine import Engine, EngineMeters
+from hearable.live.people import keep, kept_people
 from hearable.live.processor import LEAST_BACKGROUND_DB, LiveProcessor, Meters
 from hearable.live.recent import LOOK_S
 from hearable.live.recorder import Recorder
@@ -49,11 +50,6 @@ class Status:
     recording: str | None
 
 
-def people_folder() -> Path:
-    """Where people who were looked at are kept."""
-    return Path(platformdirs.user_data_path("hearable")) / "people"
-
-
 def sessions_folder() -> Path:
     """Where sessions are recorded to, unless another folder is given."""
     return Path(platformdirs.user_data_path("hearable")) / "sessions"
@@ -72,7 +68,8 @@ class Control:
 
     def __init__(self, settings: Settings, tell: Callable[[str], None]):
         self._settings, self._show = settings, tell
-        self.processor = LiveProcessor(load_model(settings.model))
+        model = load_model(settings.model)
+        self.processor = LiveProcessor(model)
         # Before sound flows: loading a graph holds the interpreter's lock for some 35 ms.
         self._enroller = open_graph(settings.enroller, "enroller")
         self._enrolling = threading.Lock()
@@ -95,20 +92,13 @@ class Control:
             self._add(path.stem, SpeakerProfile.load(path))
         if settings.profiles:
             self.processor.select(settings.profiles[0].stem)
-        self._load_people()
+        for name, profile in kept_people(model, self._tell).items():
+            if name not in self.processor.people:
+                self._add(name, profile)
 
     def _tell(self, text: str) -> None:
         self._log("said", text=text)
         self._show(text)
-
-    def _load_people(self) -> None:
-        for path in sorted(people_folder().glob("*.profile")):
-            if path.stem in self.processor.people:
-                continue
-            try:
-                self._add(path.stem, SpeakerProfile.load(path))
-            except HearableError as problem:
-                self._tell(f"{path.stem} is left out: {problem}")
 
     def start(self, patient: bool = False) -> None:
         """Begin, everything passing unless a profile was given.
@@ -252,11 +242,8 @@ class Control:
             quality = profile.quality
             verdict = "good" if quality is None or quality.ok else f"weak: {'; '.join(quality.warnings)}"
             self._tell(f"{name} enrolled, {verdict}")
-            path = people_folder() / f"{name}.profile"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            profile.save(path)
-            self._tell(f"kept as {path}: rename or delete it as you like")
-        except (HearableError, OSError) as problem:
+            keep(name, profile, self._tell)
+        except HearableError as problem:
             self._tell(str(problem))
         finally:
             self._enrolling.release()
