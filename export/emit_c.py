@@ -159,7 +159,7 @@ typedef struct {{
     int newest; /* which of the two states */
 }} hb_{symbol};
 
-/* A new stream for a speaker: conditioning [HB_{upper}_CONDITIONING_VALUES], from `python -m export` or hearable. */
+/* A new stream for a speaker: conditioning [HB_{upper}_CONDITIONING_VALUES], from hearable's Model.condition. */
 void hb_{symbol}_start(hb_{symbol} *m, const float *conditioning);
 
 /* Another speaker from the next chunk on; the state stays. */

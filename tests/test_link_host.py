@@ -148,6 +148,8 @@ class TestHandshake:
         assert read(host.receive(sent(hello))) == [m.Welcome(m.VERSION, answer, DELAY * 128, 64, MODEL)]
         assert len(said) == 1 and said[0].startswith("device refused" if answer else "device connected")
         assert (host.receive(sent(audio(0))) == []) == bool(answer)
+        host.receive(sent(hello))  # a device that is refused goes on asking, and is spoken of once
+        assert len(said) == (1 if answer else 2)
 
     def test_no_sound_before_a_hello_and_none_from_ourselves(self, make_host):
         host = make_host()

@@ -93,6 +93,7 @@ class Host:
         self.jumps = 0
         self._wearer, self._tell = Wearer(processor, enroller, tell, keep), tell
         self._sequence = 0
+        self._told = WELCOME  # in answer to the last hello
         self._overload = Overload(CHUNK_SAMPLES / RATE)
         self._begin(Hello())
         self._serving = False
@@ -130,7 +131,9 @@ class Host:
             self._begin(hello)
             self._reader = rest
             self._wearer.forget_look()
-        self._tell(f"device {_ANSWERS[answer]}")
+        if answer == WELCOME or answer != self._told:  # who is refused asks again and again
+            self._tell(f"device {_ANSWERS[answer]}")
+        self._told = answer
         return self._frame(Welcome(VERSION, answer, self.delay_samples, self.processor.lookahead_samples, self.model))
 
     def _judge(self, hello: Hello) -> int:
