@@ -22,13 +22,13 @@ from safetensors.torch import load_file  # noqa: E402
 from hearable.synthesis.recipes import TseRecipe, draw_tse  # noqa: E402
 from hearable.synthesis.render import render  # noqa: E402
 from training import corpus  # noqa: E402
-from training.data import VOICES, Curriculum, ExtractionScenes, collate  # noqa: E402
+from training.data import VOICES, Curriculum, Endless, ExtractionScenes, collate  # noqa: E402
 from training.enrollments import Enrollments, predict  # noqa: E402
 from training.losses import distortion_db, negative_snr_db, separation_loss, si_sdr_db, steering_loss  # noqa: E402
 from training.network import Extractor, ExtractorConfig  # noqa: E402
 from training.optim import orthogonalise  # noqa: E402
 from training.presets import ExtractorPreset, RecognitionPreset, TuningPreset, VoicePreset  # noqa: E402
-from training.separations import EnrolledScenes, separate_scenes, smooth_response, take_apart  # noqa: E402
+from training.separations import EnrolledScenes, Separations, separate_scenes, smooth_response, take_apart  # noqa: E402
 from training.tasks import RECOGNITION, RecognitionTask, schedule  # noqa: E402
 from training.train import build, load_weights, run, save_weights  # noqa: E402
 
@@ -193,8 +193,7 @@ def test_where_one_talks_the_other_voices_are_noise_and_silence(scenes):
 def test_ranks_see_different_scenes(scenes):
     firsts = []
     for rank in range(2):
-        part = ExtractionScenes(scenes.sounds, scenes.material, scenes.curriculum, rank=rank, world=2)
-        firsts.append(next(iter(part))[0])
+        firsts.append(next(iter(Endless(scenes, rank=rank, world=2)))[0])
     assert np.abs(firsts[0] - firsts[1]).max() > 0
 
 
@@ -334,14 +333,16 @@ def test_a_scene_is_searched_for_who_was_enrolled_in_the_same_room(kit, monkeypa
     network = Extractor(NETWORK)
     separate_scenes(network, kit, kit / "cache", "train", RECIPE, 4, False)
     sounds, material = corpus.load_material(kit, kit / "cache", "train", (1.0,))
-    fed = EnrolledScenes(sounds, material, RECIPE, kit / "cache", "train", timbre_db=0.0)
+    separations = Separations(kit / "cache", "train")
+    fed = EnrolledScenes(sounds, material, separations, RECIPE, timbre_db=0.0)
     for i in range(4):
-        scene, _ = fed.draw(i)
-        drawn = draw_tse(fed.entries[scene]["seed"], material, RECIPE)
+        scene, _ = separations.draw(i)
+        entry = separations.entries[scene]
+        drawn = draw_tse(entry["seed"], material, RECIPE)
         assert drawn.enrollment.listener == drawn.mixture.listener
-        assert drawn.enrollment.sources[0].name == fed.entries[scene]["speakers"][0]
-        assert not {c.sound for c in drawn.enrollment.sources[0].clips} & set(fed.entries[scene]["sounds"])
-        *_, clip, dry, embedding = fed.example(i)
+        assert drawn.enrollment.sources[0].name == entry["speakers"][0]
+        assert not {c.sound for c in drawn.enrollment.sources[0].clips} & set(entry["sounds"])
+        ((*_, clip, dry, embedding),) = fed.examples(i)
         np.testing.assert_array_equal(clip, render(drawn.enrollment, sounds, material.listeners).mixture)
         assert dry.shape == (RECIPE.enrollment_samples,)
         np.testing.assert_array_equal(embedding, sounds.mean_embedding(drawn.enrollment.sources[0].name))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import torch
@@ -76,8 +77,27 @@ def speaker_embedding(
     return teacher_embedding(speaker, played, sounds, rng)
 
 
-class ExtractionScenes(IterableDataset[Example]):
-    """Endless examples for the extraction network.
+class Source(Protocol):
+    """Where examples come from: the same number gives the same ones, so a run can be taken up where it stopped."""
+
+    def examples(self, index: int) -> Iterator[tuple[Any, ...]]:
+        """Those of scene number ``index``."""
+
+
+class Endless(IterableDataset[tuple[Any, ...]]):
+    """The examples of a source without end; each of ``world`` processes sees other scenes."""
+
+    def __init__(self, source: Source, first: int = 0, rank: int = 0, world: int = 1):
+        self.source, self.first, self.rank, self.world = source, first, rank, world
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        for index in itertools.count(self.first * self.world + self.rank, self.world):
+            yield from self.source.examples(index)
+
+
+@dataclass(frozen=True)
+class ExtractionScenes:
+    """Examples for the extraction network.
 
     An example is: mixture [2, n], target [2, n], teacher embedding [256], images of the three loudest sources
     [3, 2, n] (the talkers, and all noise together where they are two; silence where there are fewer), which of them is
@@ -86,35 +106,17 @@ class ExtractionScenes(IterableDataset[Example]):
     Every scene gives up to ``targets`` examples, one for each of its first talkers: the same mixture with another
     embedding must give another answer. In a share of the examples, ``absent``, the embedding is of somebody who is not
     there, and the target is silence. In a share ``predicted``, the embedding is what the enrollment network made of a
-    noisy clip, not the teacher's. Scene ``i`` of rank ``r`` has its own seed, so a run can be taken up where it
-    stopped.
+    noisy clip, not the teacher's.
     """
 
-    def __init__(
-        self,
-        sounds: CachedSounds,
-        material: Material,
-        curriculum: Curriculum,
-        *,
-        seed: int = 0,
-        first: int = 0,
-        rank: int = 0,
-        world: int = 1,
-        targets: int = 2,
-        absent: float = 0.05,
-        enrollments: Enrollments | None = None,
-        predicted: float = 0.0,
-    ):
-        self.sounds, self.material, self.curriculum = sounds, material, curriculum
-        self.seed, self.first, self.rank, self.world = seed, first, rank, world
-        self.targets, self.absent = targets, absent
-        self.enrollments, self.predicted = enrollments, predicted
-
-    def __iter__(self) -> Iterator[Example]:
-        index = self.first * self.world + self.rank
-        while True:
-            yield from self.examples(index)
-            index += self.world
+    sounds: CachedSounds
+    material: Material
+    curriculum: Curriculum
+    seed: int = 0
+    targets: int = 2
+    absent: float = 0.05
+    enrollments: Enrollments | None = None
+    predicted: float = 0.0
 
     def embedding(self, speaker: str, scene: Scene, rng: np.random.Generator) -> Audio:
         """Unit-norm ``[256]`` of a speaker, from other utterances than the scene's."""
@@ -143,61 +145,37 @@ class ExtractionScenes(IterableDataset[Example]):
             yield rendered.mixture, target, embedding, voices, VOICES if absent else i
 
 
-class Voices(IterableDataset[tuple[Audio, Audio]]):
-    """Endless examples for recognition: one talker's image [2, n], teacher embedding of other utterances [256]."""
+@dataclass(frozen=True)
+class Voices:
+    """Examples for recognition: one talker's image [2, n], teacher embedding of other utterances [256]."""
 
-    def __init__(
-        self,
-        sounds: CachedSounds,
-        material: Material,
-        recipe: TseRecipe,
-        *,
-        seed: int = 2,
-        first: int = 0,
-        rank: int = 0,
-        world: int = 1,
-    ):
-        self.sounds, self.material, self.recipe = sounds, material, recipe
-        self.seed, self.first, self.rank, self.world = seed, first, rank, world
+    sounds: CachedSounds
+    material: Material
+    recipe: TseRecipe
+    seed: int = 2
 
-    def __iter__(self) -> Iterator[tuple[Audio, Audio]]:
-        index = self.first * self.world + self.rank
-        while True:
-            rng = np.random.default_rng([self.seed, index])
-            scene = draw_tse(int(rng.integers(2**62)), self.material, self.recipe).mixture
-            talker = scene.sources[0]
-            image = render(replace(scene, sources=(talker,)), self.sounds, self.material.listeners).mixture
-            yield image, teacher_embedding(talker.name, sounds_of(scene), self.sounds, rng)
-            index += self.world
+    def examples(self, index: int) -> Iterator[tuple[Audio, Audio]]:
+        """One talker of one scene."""
+        rng = np.random.default_rng([self.seed, index])
+        scene = draw_tse(int(rng.integers(2**62)), self.material, self.recipe).mixture
+        talker = scene.sources[0]
+        image = render(replace(scene, sources=(talker,)), self.sounds, self.material.listeners).mixture
+        yield image, teacher_embedding(talker.name, sounds_of(scene), self.sounds, rng)
 
 
-class EnrollmentScenes(IterableDataset[tuple[Audio, Audio, Audio]]):
-    """Endless examples for the enrollment network: see `enrollment_example`."""
+@dataclass(frozen=True)
+class EnrollmentScenes:
+    """Examples for the enrollment network: see `enrollment_example`."""
 
-    def __init__(
-        self,
-        sounds: CachedSounds,
-        material: Material,
-        recipe: TseRecipe,
-        *,
-        seed: int = 1,
-        first: int = 0,
-        rank: int = 0,
-        world: int = 1,
-    ):
-        self.sounds, self.material, self.recipe = sounds, material, recipe
-        self.seed, self.first, self.rank, self.world = seed, first, rank, world
+    sounds: CachedSounds
+    material: Material
+    recipe: TseRecipe
+    seed: int = 1
 
-    def __iter__(self) -> Iterator[tuple[Audio, Audio, Audio]]:
-        index = self.first * self.world + self.rank
-        while True:
-            yield self.example(index)
-            index += self.world
-
-    def example(self, index: int) -> tuple[Audio, Audio, Audio]:
+    def examples(self, index: int) -> Iterator[tuple[Audio, Audio, Audio]]:
         """One enrollment scene."""
         seed = int(np.random.default_rng([self.seed, index]).integers(2**62))
-        return enrollment_example(draw_tse(seed, self.material, self.recipe), self.sounds, self.material)
+        yield enrollment_example(draw_tse(seed, self.material, self.recipe), self.sounds, self.material)
 
 
 def enrollment_example(scene: TseScene, sounds: CachedSounds, material: Material) -> tuple[Audio, Audio, Audio]:

@@ -17,7 +17,6 @@ import torch
 from numpy.typing import NDArray
 from rich.progress import track
 from torch import Tensor
-from torch.utils.data import IterableDataset
 
 from hearable.processes import process_map
 from hearable.synthesis.recipes import Material, TseRecipe, draw_tse
@@ -131,78 +130,69 @@ def separate_scenes(
     temporary.replace(cache / f"separations-{split}.json")
 
 
-class SeparatedScenes(IterableDataset[tuple[NDArray[np.float32], ...]]):
-    """Endless examples: a scene's `FIELDS`, and the embeddings ``[2, 256]`` of its first two talkers.
+class Separations:
+    """What `separate_scenes` wrote for a split. The scenes repeat, in another order each time."""
 
-    In a share ``predicted`` an embedding is what the enrollment network made of a noisy clip, not the teacher's. The
-    scenes of a split repeat, in another order and with other embeddings each time; with ``timbre_db``, as heard
-    through another random frequency response of about so many decibels.
-    """
-
-    def __init__(
-        self,
-        sounds: CachedSounds,
-        cache: Path,
-        split: str,
-        *,
-        predicted: float,
-        timbre_db: float = 0.0,
-        seed: int = 5,
-        first: int = 0,
-        rank: int = 0,
-        world: int = 1,
-    ):
+    def __init__(self, cache: Path, split: str, seed: int = 5):
         self.columns = [np.load(cache / f"separations-{split}-{field}.npy", mmap_mode="r") for field in FIELDS]
         self.entries = json.loads((cache / f"separations-{split}.json").read_text())
-        self.sounds, self.predicted, self.timbre_db = sounds, predicted, timbre_db
-        self.enrollments = Enrollments(cache, split) if predicted else None
-        self.seed, self.first, self.rank, self.world = seed, first, rank, world
+        self.seed = seed
 
-    def __iter__(self) -> Iterator[tuple[NDArray[np.float32], ...]]:
-        index = self.first * self.world + self.rank
-        while True:
-            yield self.example(index)
-            index += self.world
+    def draw(self, index: int) -> tuple[int, np.random.Generator]:
+        """Which scene example number ``index`` of a run is of, and its random numbers."""
+        count = len(self.entries)
+        scene = int(np.random.default_rng([self.seed, index // count]).permutation(count)[index % count])
+        return scene, np.random.default_rng([self.seed, index])
 
-    def example(self, index: int) -> tuple[NDArray[np.float32], ...]:
-        """Example number ``index`` of a run."""
-        scene, rng = self.draw(index)
-        entry = self.entries[scene]
+    def fields(self, scene: int, timbre_db: float, rng: np.random.Generator) -> tuple[NDArray[np.float32], ...]:
+        """`FIELDS` of a scene, as heard through a random frequency response of about so many decibels."""
+        levels, *rest = (np.array(column[scene]) for column in self.columns)
+        # Recognition must not lean on a microphone, room or head.
+        factor = 10 ** (LOUDNESS / 10 * timbre_db * smooth_response(levels.shape[-1], rng))
+        return (levels * factor).astype(np.float32), *rest
+
+
+@dataclass(frozen=True)
+class SeparatedScenes:
+    """Examples: a scene's `FIELDS`, and the embeddings ``[2, 256]`` of its first two talkers.
+
+    In a share ``predicted`` an embedding is what the enrollment network made of a noisy clip, not the teacher's.
+    """
+
+    sounds: CachedSounds
+    separations: Separations
+    enrollments: Enrollments
+    predicted: float
+    timbre_db: float
+
+    def examples(self, index: int) -> Iterator[tuple[NDArray[np.float32], ...]]:
+        """One scene."""
+        scene, rng = self.separations.draw(index)
+        entry = self.separations.entries[scene]
         played = frozenset(entry["sounds"])
         embeddings = [
             speaker_embedding(speaker, played, self.sounds, rng, self.enrollments, self.predicted)
             for speaker in entry["speakers"][:2]
         ]
-        return *self.fields(scene, rng), np.stack(embeddings)
-
-    def draw(self, index: int) -> tuple[int, np.random.Generator]:
-        """Which scene example number ``index`` is of, and its random numbers."""
-        count = len(self.entries)
-        scene = int(np.random.default_rng([self.seed, index // count]).permutation(count)[index % count])
-        return scene, np.random.default_rng([self.seed, index])
-
-    def fields(self, scene: int, rng: np.random.Generator) -> tuple[NDArray[np.float32], ...]:
-        """`FIELDS` of a scene, as heard through one frequency response."""
-        levels, *rest = (np.array(column[scene]) for column in self.columns)
-        # Recognition must not lean on a microphone, room or head.
-        factor = 10 ** (LOUDNESS / 10 * self.timbre_db * smooth_response(levels.shape[-1], rng))
-        return (levels * factor).astype(np.float32), *rest
+        yield *self.separations.fields(scene, self.timbre_db, rng), np.stack(embeddings)
 
 
-class EnrolledScenes(SeparatedScenes):
-    """Endless examples: a scene's `FIELDS`, and of its first talker `enrollment_example`, in the same room."""
+@dataclass(frozen=True)
+class EnrolledScenes:
+    """Examples: a scene's `FIELDS`, and of its first talker `enrollment_example`, in the same room."""
 
-    def __init__(
-        self, sounds: CachedSounds, material: Material, recipe: TseRecipe, cache: Path, split: str, **settings: Any
-    ):
-        super().__init__(sounds, cache, split, predicted=0.0, **settings)
-        self.material, self.recipe = material, recipe
+    sounds: CachedSounds
+    material: Material
+    separations: Separations
+    recipe: TseRecipe
+    timbre_db: float
 
-    def example(self, index: int) -> tuple[NDArray[np.float32], ...]:
-        """Example number ``index`` of a run."""
-        scene, rng = self.draw(index)
-        drawn = draw_tse(self.entries[scene]["seed"], self.material, self.recipe)
-        return *self.fields(scene, rng), *enrollment_example(drawn, self.sounds, self.material)
+    def examples(self, index: int) -> Iterator[tuple[NDArray[np.float32], ...]]:
+        """One scene."""
+        scene, rng = self.separations.draw(index)
+        drawn = draw_tse(self.separations.entries[scene]["seed"], self.material, self.recipe)
+        fields = self.separations.fields(scene, self.timbre_db, rng)
+        yield *fields, *enrollment_example(drawn, self.sounds, self.material)
 
 
 def smooth_response(bands: int, rng: np.random.Generator) -> NDArray[np.float64]:

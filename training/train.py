@@ -15,16 +15,16 @@ from lightning.pytorch.callbacks import TQDMProgressBar, WeightAveraging
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import DataLoader, Dataset
 
-from hearable.synthesis.recipes import Material, TseRecipe
+from hearable.synthesis.recipes import TseRecipe
 from training.corpus import CachedSounds, load_material
-from training.data import Curriculum, EnrollmentScenes, ExtractionScenes, Voices, collate
+from training.data import Curriculum, Endless, EnrollmentScenes, ExtractionScenes, Source, Voices, collate
 from training.enroller import Enroller
 from training.enrollments import Enrollments
 from training.network import Extractor, ExtractorConfig
 from training.presets import EnrollerPreset, ExtractorPreset, RecognitionPreset, TuningPreset, VoicePreset
-from training.separations import EnrolledScenes, SeparatedScenes
+from training.separations import EnrolledScenes, SeparatedScenes, Separations
 from training.tasks import (
     RECOGNITION,
     EnrollerTask,
@@ -108,56 +108,31 @@ class Scenes(lightning.LightningDataModule):
         super().__init__()
         self.preset, self.data, self.cache = preset, data, cache
 
-    def material(self, split: str) -> tuple[CachedSounds, Material]:
-        speeds = getattr(self.preset, "speeds", (1.0,)) if split == "train" else None
-        return load_material(self.data, self.cache, split, speeds)
-
-    def scenes(self, split: str, first: int, rank: int, world: int) -> IterableDataset[Any]:
-        sounds, material = self.material(split)
-        if isinstance(self.preset, EnrollerPreset):
-            return EnrollmentScenes(sounds, material, self.preset.recipe, first=first, rank=rank, world=world)
-        if isinstance(self.preset, VoicePreset):
-            return Voices(sounds, material, self.preset.recipe, first=first, rank=rank, world=world)
-        train = split == "train"
-        if isinstance(self.preset, TuningPreset):
-            timbre_db = self.preset.timbre_db if train else 0.0
-            return EnrolledScenes(
-                sounds,
-                material,
-                self.preset.recipe,
-                self.cache,
-                split,
-                timbre_db=timbre_db,
-                first=first,
-                rank=rank,
-                world=world,
-            )
-        if isinstance(self.preset, RecognitionPreset):
-            predicted = self.preset.predicted if train else 1.0
-            timbre_db = self.preset.timbre_db if train else 0.0
-            return SeparatedScenes(
-                sounds,
-                self.cache,
-                split,
-                predicted=predicted,
-                timbre_db=timbre_db,
-                first=first,
-                rank=rank,
-                world=world,
-            )
+    def source(self, split: str) -> Source:
+        """Where the examples of a split come from."""
+        preset, train = self.preset, split == "train"
+        sounds, material = load_material(self.data, self.cache, split, preset.speeds if train else None)
+        if isinstance(preset, EnrollerPreset):
+            return EnrollmentScenes(sounds, material, preset.recipe)
+        if isinstance(preset, VoicePreset):
+            return Voices(sounds, material, preset.recipe)
+        if isinstance(preset, TuningPreset):
+            separations, timbre_db = Separations(self.cache, split), preset.timbre_db if train else 0.0
+            return EnrolledScenes(sounds, material, separations, preset.recipe, timbre_db)
+        if isinstance(preset, RecognitionPreset):
+            predicted, timbre_db = (preset.predicted, preset.timbre_db) if train else (1.0, 0.0)
+            separations, enrollments = Separations(self.cache, split), Enrollments(self.cache, split)
+            return SeparatedScenes(sounds, separations, enrollments, predicted, timbre_db)
         # Validated by the test protocol.
-        recipe = self.preset.recipe if train else TseRecipe(self.preset.validation_samples, enrollment_samples=16000)
+        recipe = preset.recipe if train else TseRecipe(preset.validation_samples, enrollment_samples=16000)
         return ExtractionScenes(
             sounds,
             material,
-            Curriculum(recipe, self.preset.ramp if train else 0),
-            first=first,
-            rank=rank,
-            world=world,
-            targets=self.preset.targets if train else 1,
-            absent=self.preset.absent if train else 0.0,
-            enrollments=Enrollments(self.cache, split) if self.preset.predicted else None,
-            predicted=self.preset.predicted if train else 1.0,
+            Curriculum(recipe, preset.ramp if train else 0),
+            targets=preset.targets if train else 1,
+            absent=preset.absent if train else 0.0,
+            enrollments=Enrollments(self.cache, split) if preset.predicted else None,
+            predicted=preset.predicted if train else 1.0,
         )
 
     def train_dataloader(self) -> DataLoader[Any]:
@@ -166,13 +141,13 @@ class Scenes(lightning.LightningDataModule):
         task = trainer.lightning_module
         per_scene = getattr(self.preset, "targets", 1)
         first = task.updates * self.preset.batch  # type: ignore[operator]
-        scenes = self.scenes("train", first, trainer.global_rank, trainer.world_size)
+        scenes = Endless(self.source("train"), first, trainer.global_rank, trainer.world_size)
         return DataLoader(scenes, batch_size=self.preset.batch * per_scene, collate_fn=collate)
 
     def val_dataloader(self) -> DataLoader[Any]:
         trainer = self.trainer
         assert trainer is not None
-        scenes = self.scenes("val", 0, trainer.global_rank, trainer.world_size)
+        scenes = Endless(self.source("val"), 0, trainer.global_rank, trainer.world_size)
         examples = list(islice(iter(scenes), self.preset.validation_scenes // trainer.world_size))
         return DataLoader(_Fixed(examples), batch_size=8, collate_fn=collate)
 
