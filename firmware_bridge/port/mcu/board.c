@@ -21,7 +21,6 @@ __attribute__((section(".vectors"), used)) void *const board_vectors[16] = {
 #define SYST_CVR REGISTER(0xe000e018u)
 #define PAINT 0x5aa5c33cu
 
-
 void board_reset(void) {
     CPACR |= 0xf00000u; /* floating point and Helium */
     __asm volatile("dsb\n isb");
