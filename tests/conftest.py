@@ -17,6 +17,14 @@ from hearable.extractor import Model, load_model
 from tests import toymodel
 
 
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """People and settings of the user are neither seen nor touched."""
+    folder = tmp_path_factory.mktemp("home")
+    for kind in ("DATA", "CONFIG"):
+        monkeypatch.setenv(f"XDG_{kind}_HOME", str(folder / kind.lower()))
+
+
 @pytest.fixture(scope="session")
 def toy_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Published toy models: ``toy`` with its conditioner, and ``enroll``."""

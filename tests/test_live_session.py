@@ -14,17 +14,11 @@ from hearable.audio import read_audio, write_audio
 from hearable.errors import AudioError, ModelAltered
 from hearable.extractor import ChunkExtractor, load_model
 from hearable.live.control import Control, Settings
-from hearable.live.people import people_folder
+from hearable.live.people import keep, new_name, people_folder
 from hearable.live.recorder import Recorder
 from hearable.live.replay import Replay
 from tests import toymodel
 from tests.tinykit import voice
-
-
-@pytest.fixture(autouse=True)
-def _home(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
 
 
 @pytest.fixture
@@ -97,6 +91,13 @@ def test_a_look_enrolls_selects_and_keeps_a_person(shipped, talk):
     later, _ = controlled(shipped, replay=talk)
     assert later.status().people == ("person-1",) and later.status().sound.selected is None
     later.close()
+
+
+def test_nobody_who_is_kept_is_written_over():
+    said = []
+    keep("person-1", toymodel.profile(1), said.append)  # of another model, say: kept, though not among the people
+    assert new_name(["person-2"]) == "person-3"
+    assert new_name([]) == "person-2"
 
 
 def test_a_look_ends_by_itself_after_5_s(shipped, talk):

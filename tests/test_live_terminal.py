@@ -57,8 +57,7 @@ class NoEngine:
         self.done.append((command, *arguments))
 
 
-def test_devices_are_chosen_or_kept_and_remembered(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+def test_devices_are_chosen_or_kept_and_remembered(monkeypatch):
     found = [Device(0, "Built-in", "ALSA", 1, 2, 48000, ("input", "output")), Device(1, "Ears", "ALSA", 2, 0, 48000)]
     listed = subprocess.CompletedProcess("devices", 0, json.dumps({"devices": [asdict(device) for device in found]}))
     monkeypatch.setattr("hearable.live.terminal.subprocess.run", lambda *args, **kwargs: listed)

@@ -19,6 +19,7 @@ from hearable.link.messages import (
     SILENT_DB,
     Controls,
 )
+from hearable.live.people import new_name
 from hearable.live.processor import LiveProcessor
 from hearable.profiles import SpeakerProfile
 
@@ -92,8 +93,7 @@ class Wearer:
         except HearableError as problem:
             self._refuse(problem)
             return
-        taken = self._processor.people
-        name = next(n for n in (f"person-{k}" for k in range(1, len(taken) + 2)) if n not in taken)
+        name = new_name(self._processor.people)
         self._processor.add(name, profile)
         self._processor.select(name)
         self.look = LOOK_ENROLLED

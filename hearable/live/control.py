@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import threading
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -16,7 +15,7 @@ from hearable.enrollment import enroll
 from hearable.errors import HearableError
 from hearable.extractor import load_model
 from hearable.live.engine import Engine, EngineMeters
-from hearable.live.people import keep, kept_people
+from hearable.live.people import keep, kept_people, new_name
 from hearable.live.processor import LEAST_BACKGROUND_DB, LiveProcessor, Meters
 from hearable.live.recent import LOOK_S
 from hearable.live.recorder import Recorder
@@ -236,7 +235,7 @@ class Control:
         """Enroll from a clip: it takes a while, in a thread of its own."""
         try:
             profile = enroll(clip, self.processor.rate, self._enroller)
-            name = next(n for n in (f"person-{k}" for k in itertools.count(1)) if n not in self.processor.people)
+            name = new_name(self.processor.people)
             self._add(name, profile)
             self._select(name)
             quality = profile.quality

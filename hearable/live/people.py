@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import platformdirs
@@ -15,6 +16,10 @@ from hearable.profiles import SpeakerProfile
 def people_folder() -> Path:
     """Where they are kept, a profile each."""
     return Path(platformdirs.user_data_path("hearable")) / "people"
+
+
+def _path(name: str) -> Path:
+    return people_folder() / f"{name}.profile"
 
 
 def kept_people(model: Model, tell: Callable[[str], None]) -> dict[str, SpeakerProfile]:
@@ -31,9 +36,15 @@ def kept_people(model: Model, tell: Callable[[str], None]) -> dict[str, SpeakerP
     return people
 
 
+def new_name(taken: Collection[str]) -> str:
+    """For somebody who was looked at: not one of those taken, nor of anybody kept, usable with this model or not."""
+    names = (f"person-{number}" for number in itertools.count(1))
+    return next(name for name in names if name not in taken and not _path(name).exists())
+
+
 def keep(name: str, profile: SpeakerProfile, tell: Callable[[str], None]) -> None:
     """Keep somebody for the next time; ``tell`` is told where, or why not."""
-    path = people_folder() / f"{name}.profile"
+    path = _path(name)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         profile.save(path)
