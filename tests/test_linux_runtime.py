@@ -165,16 +165,20 @@ def test_what_is_wrong_is_said(built, vectors, tmp_path):
     (tmp_path / "no.onnx").write_bytes(b"no model")
     (tmp_path / "short.f32").write_bytes(b"1234")
     (tmp_path / "no.wav").write_bytes(b"RIFF")
+    soundfile.write(tmp_path / "in.wav", np.zeros((1000, 2)), 16000)
+    before = (tmp_path / "in.wav").read_bytes()
     for arguments, expected in (
         ((path,), "usage"),
         ((tmp_path / "no.onnx", conditioning), "no.onnx"),
         ((path.with_name("toy.conditioner.onnx"), conditioning), "hearable"),
         ((path, tmp_path / "short.f32"), "conditioning"),
         ((path, conditioning, tmp_path / "no.wav", tmp_path / "out.wav"), "wav"),
+        ((path, conditioning, tmp_path / "in.wav", tmp_path / "in.wav"), "expected another file"),
     ):
         environment = os.environ | {"ONNXRUNTIME": library()}
         done = subprocess.run([built / "hearable-rt", *arguments], capture_output=True, text=True, env=environment)
         assert done.returncode == 1 and expected in done.stderr
+    assert (tmp_path / "in.wav").read_bytes() == before
     if (built / "hearable-alsa").exists():
         (tmp_path / "long.f32").write_bytes(bytes(16))  # of another model
         command = [built / "hearable-alsa", path, tmp_path / "long.f32"]

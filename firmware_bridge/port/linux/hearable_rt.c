@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "hb_conditioning.h"
@@ -79,8 +80,14 @@ static int pipe_through(stream *s) {
     }
 }
 
+static int same_file(const char *a, const char *b) {
+    struct stat of_a, of_b;
+    return !stat(a, &of_a) && !stat(b, &of_b) && of_a.st_dev == of_b.st_dev && of_a.st_ino == of_b.st_ino;
+}
+
 static int file_through(stream *s, const char *from, const char *to) {
     hb_wav in, out;
+    if (same_file(from, to)) return fail(to, "expected another file than the input");
     if (hb_wav_open(&in, from)) return fail(from, "expected wav, 16-bit PCM or 32-bit float");
     if (in.channels != s->spec->channels || in.sample_rate_hz != s->spec->sample_rate_hz) {
         fclose(in.file);
