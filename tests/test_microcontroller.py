@@ -9,9 +9,9 @@ pytest.importorskip("onnx")
 
 from benchmarks.microcontroller import BOARDS, prepare, run  # noqa: E402
 from export.to_onnx import export_extractor  # noqa: E402
+from hearable.checkpoints import model_path  # noqa: E402
 from hearable.session import open_graph  # noqa: E402
 from training.network import Extractor, ExtractorConfig  # noqa: E402
-from training.presets import TINY  # noqa: E402
 
 SMALL = ExtractorConfig(channels=12, blocks=2, mixing_groups=2, voice_channels=20)
 MISSING = [tool for tool in ("arm-none-eabi-gcc", "qemu-system-arm", "make") if not shutil.which(tool)]
@@ -40,11 +40,10 @@ def test_c_equals_onnx_over_500_chained_chunks(prepared, board):
 
 @pytest.mark.parametrize("board", BOARDS)
 def test_the_tiny_model_fits(tmp_path, board):
-    network = Extractor(TINY)
-    assert sum(p.numel() for p in network.parameters()) <= 200_000
-    path, _ = export_extractor(network, "tiny", "space-1", tmp_path)
-    assert open_graph(path, "extractor").spec.macs_per_chunk <= 2_500_000
-    name, expected = prepare(path, tmp_path, 10)
+    spec = open_graph(model_path("tiny"), "extractor").spec
+    assert spec.parameters <= 200_000
+    assert spec.macs_per_chunk <= 2_500_000
+    name, expected = prepare("tiny", tmp_path, 10)
     report = run(board, tmp_path, name, expected)
     assert report.difference < 2e-6
     assert report.weights <= 400_000
