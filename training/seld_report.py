@@ -73,16 +73,18 @@ def plot(found: Found, path: Path) -> None:
         AudioError: the system refuses to write.
     """
     figure = Figure(figsize=(9, 4), layout="constrained")
-    names = [cell.name.replace("+", "\n+ ") for cell in found]
-    for axes, measure in zip(figure.subplots(1, 2), ("f", "le"), strict=True):
+    names = [cell.name for cell in found]
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, measure in zip(panels, ("f", "le"), strict=True):
         label, scale, _ = MEASURES[measure]
         column = list(MEASURES).index(measure)
         for place, values in enumerate(found.values()):
-            axes.plot(np.full(len(values), place), scale * values[:, column], "o", color="tab:blue", alpha=0.6)
-            axes.plot(place, scale * values[:, column].mean(), "_", color="black", markersize=18)
-        axes.set_xticks(range(len(names)), names, fontsize=7)
-        axes.set_ylabel(label)
-        axes.set_ylim(bottom=0)
-        axes.grid(axis="y", alpha=0.3)
+            axes.plot(scale * values[:, column], np.full(len(values), place), "o", color="tab:blue", alpha=0.6)
+            axes.plot(scale * values[:, column].mean(), place, "|", color="black", markersize=18)
+        axes.set_xlabel(label)
+        axes.set_xlim(left=0)
+        axes.grid(axis="x", alpha=0.3)
+    panels[0].set_yticks(range(len(names)), names)
+    panels[0].invert_yaxis()
     with replacing(path, AudioError) as temporary:
         figure.savefig(temporary, format="png", dpi=120)
