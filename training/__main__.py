@@ -206,7 +206,6 @@ def seld_experiment(
     seeds: Annotated[int, typer.Option(min=1, help="Training seeds a cell.")] = 3,
     clips: Annotated[tuple[int, int, int], typer.Option(help="To train, validate and test on.")] = (200, 20, 50),
     workers: Annotated[int, typer.Option(min=1, help="Processes that render.")] = 1,
-    docs: Annotated[Path | None, typer.Option(help="Folder for seld_cells.md and .png. Default: the runs'.")] = None,
     settings: Settings = None,
 ) -> None:
     """Train the baseline with and without interferers, ambience and reverberation. Goes on where it stopped."""
@@ -219,9 +218,8 @@ def seld_experiment(
     preset = dataclasses.replace(preset, shape=Shape(classes=len(read.classes)))
     experiment(preset, runs, read, Clips(*clips), chosen, range(seeds), workers)
     found = collect(runs)
-    folder = docs or runs
-    (folder / "seld_cells.md").write_text(table(found))
-    plot(found, folder / "seld_cells.png")
+    (runs / "seld_cells.md").write_text(table(found))
+    plot(found, runs / "seld_cells.png")
     typer.echo(table(found))
 
 

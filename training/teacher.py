@@ -74,13 +74,8 @@ def partials(speech: NDArray[np.float32]) -> NDArray[np.float32]:
 
 @torch.no_grad()
 def embed_many(utterances: Sequence[NDArray[np.float32]], batch: int = 96) -> NDArray[np.float32]:
-    """`embed` for each of many utterances, ``[utterances, 256]``, their pieces batched: twice as fast."""
+    """Of each utterance the mean of its 1.6 s pieces' embeddings, not normalised: ``[utterances, 256]``."""
     pieces = [partials(speech) for speech in utterances]
     stacked = torch.from_numpy(np.concatenate(pieces))
     embedded = torch.cat([load_ge2e()(part) for part in stacked.split(batch)])
     return np.stack([part.mean(0).numpy() for part in embedded.split([len(p) for p in pieces])])
-
-
-def embed(speech: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Mean of the embeddings of overlapping 1.6 s pieces, not normalised: ``[samples]`` -> ``[256]``."""
-    return cast("NDArray[np.float32]", embed_many([speech])[0])
