@@ -53,8 +53,8 @@ def test_multiply_accumulates_are_as_published(network, scene):
 def test_state_is_as_large_as_published(network):
     state = network.initial_state(1)
     assert sum(s.numel() * s.element_size() for s in state.values()) == pytest.approx(5.2e6, rel=0.02)
-    # The published 15 leave out the 64 samples of input that the frames share.
-    assert len(state) == 15 + 1
+    # The published 15 leave out the 64 samples of input that the frames share, and the level is our own.
+    assert len(state) == 15 + 2
     assert not any(s.any() for s in state.values())
 
 

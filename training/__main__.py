@@ -23,11 +23,8 @@ from training.presets import (
     TUNINGS,
     VOICES,
     EnrollerPreset,
-    ExtractorPreset,
-    RecognitionPreset,
+    Optimisation,
     SeldPreset,
-    TuningPreset,
-    VoicePreset,
 )
 from training.seld import experiment, train_on_files, train_on_scenes
 from training.seld_cells import CELLS, Clips
@@ -36,7 +33,7 @@ from training.seld_report import collect, plot, table
 from training.separations import separate_scenes
 from training.train import load_weights, run
 
-Preset = TypeVar("Preset", ExtractorPreset, VoicePreset, RecognitionPreset, EnrollerPreset, TuningPreset, SeldPreset)
+Preset = TypeVar("Preset", bound=Optimisation)
 
 app = typer.Typer(help="Prepare the corpus and train the networks.", no_args_is_help=True)
 

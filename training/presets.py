@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hearable.synthesis.recipes import TseRecipe
 from training.network import ExtractorConfig
@@ -30,27 +30,45 @@ MIXTURES = TseRecipe(
 
 
 @dataclass(frozen=True)
-class ExtractorPreset:
+class Optimisation:
+    """What every run has. ``batch`` counts examples a process; steps and warmup are updates."""
+
+    batch: int = 16
+    muon: bool = True
+    learning_rate: float = 1e-3
+    warmup: int = 50
+    steps: int = 3000
+    decay_share: float = 0.8  # of the steps: the last, over which the rate falls to 0
+    ema: float = 0.998
+
+
+@dataclass(frozen=True)
+class SpeechPreset(Optimisation):
+    """A run on scenes of the kit's speakers, each speeded up and slowed down to make more of them."""
+
+    recipe: TseRecipe = field(default_factory=lambda: TseRecipe(samples=320 * 128, enrollment_samples=16000))
+    speeds: tuple[float, ...] = (1.0, 0.9, 1.1)
+    validation_scenes: int = 256
+
+
+@dataclass(frozen=True)
+class ExtractorPreset(SpeechPreset):
     """A training run of an extraction network: of its separation, or all of the paper's.
 
-    ``batch`` counts scenes a process. The paper's network takes ``targets`` examples from each; ours, which knows no
-    speaker there, one.
+    The paper's network takes ``targets`` examples from each scene; ours, which knows no speaker there, one.
     """
 
     network: ExtractorConfig | TFGridNetConfig = field(default_factory=ExtractorConfig)
     recipe: TseRecipe = MIXTURES
-    speeds: tuple[float, ...] = (1.0, 0.9, 1.1)
     batch: int = 3
     targets: int = 1
     absent: float = 0.0
     predicted: float = 0.0  # share of embeddings from the enrollment network, for the paper's network
     ramp: int = 6000
-    muon: bool = True
     learning_rate: float = 2e-3
     warmup: int = 100
     steps: int = 20000
     decay_share: float = 0.9
-    ema: float = 0.998
     steering: float = 0.2  # weight of a dB of direction beside one of separation
     half: bool = False  # faster where the CPU multiplies in bfloat16
     validation_samples: int = 384 * 128
@@ -58,93 +76,63 @@ class ExtractorPreset:
 
 
 @dataclass(frozen=True)
-class VoicePreset:
+class VoicePreset(SpeechPreset):
     """A training run of the extraction network's recognition on single voices: a start for `RecognitionPreset`."""
 
     network: ExtractorConfig = field(default_factory=ExtractorConfig)
-    recipe: TseRecipe = field(default_factory=lambda: TseRecipe(samples=320 * 128, enrollment_samples=16000))
-    speeds: tuple[float, ...] = (1.0, 0.9, 1.1)
     batch: int = 48
-    muon: bool = True
     learning_rate: float = 2e-3
-    warmup: int = 50
     steps: int = 2000
     decay_share: float = 0.5
-    ema: float = 0.998
-    validation_scenes: int = 256
 
 
 @dataclass(frozen=True)
-class RecognitionPreset:
-    """A training run of the recognition in scenes that a trained network has taken apart. ``batch`` counts scenes."""
+class RecognitionPreset(SpeechPreset):
+    """A training run of the recognition in scenes that a trained network has taken apart."""
 
     network: ExtractorConfig = field(default_factory=ExtractorConfig)
-    recipe: TseRecipe = field(default_factory=lambda: TseRecipe(samples=320 * 128, enrollment_samples=16000))
-    speeds: tuple[float, ...] = (1.0, 0.9, 1.1)
     batch: int = 32
     predicted: float = 0.5  # share of embeddings from the enrollment network; all of validation's are
     heard: float = 0.1  # weight of a dB of what is heard beside the classification
     timbre_db: float = 4.0  # of the frequency responses that scenes are heard through
-    muon: bool = True
-    learning_rate: float = 1e-3
-    warmup: int = 50
-    steps: int = 3000
-    decay_share: float = 0.8
-    ema: float = 0.998
-    validation_scenes: int = 256
 
 
 @dataclass(frozen=True)
-class EnrollerPreset:
+class EnrollerPreset(SpeechPreset):
     """A training run of the enrollment network."""
 
     recipe: TseRecipe = field(
         default_factory=lambda: TseRecipe(samples=16000, enrollment_samples=64000, off_axis_deg=20.0)
     )
-    speeds: tuple[float, ...] = (1.0, 0.9, 1.1)
-    batch: int = 16
-    muon: bool = True
-    learning_rate: float = 1e-3
     warmup: int = 100
-    steps: int = 3000
     decay_share: float = 0.5
-    ema: float = 0.998
     half: bool = False  # faster where the CPU multiplies in bfloat16
     validation_scenes: int = 64
 
 
 @dataclass(frozen=True)
-class TuningPreset:
+class TuningPreset(SpeechPreset):
     """A training run of recognition and enrollment together, in scenes that a trained network has taken apart."""
 
     network: ExtractorConfig = field(default_factory=ExtractorConfig)
     recipe: TseRecipe = field(
         default_factory=lambda: TseRecipe(samples=320 * 128, enrollment_samples=64000, off_axis_deg=20.0)
     )
-    speeds: tuple[float, ...] = (1.0, 0.9, 1.1)
-    batch: int = 16
     heard: float = 0.3  # weight of a dB of what is heard beside the classification
     distillation: float = 1.0  # weight of the enrollment network's own loss
     timbre_db: float = 2.0  # of the frequency responses that scenes are heard through
-    muon: bool = True
     learning_rate: float = 5e-4
-    warmup: int = 50
     steps: int = 1500
-    decay_share: float = 0.8
-    ema: float = 0.998
     half: bool = False  # faster where the CPU multiplies in bfloat16
-    validation_scenes: int = 256
 
 
 @dataclass(frozen=True)
-class SeldPreset:
-    """A training run of the SELD baseline; ``batch`` counts examples of ``frames`` label frames (60 are 6 s)."""
+class SeldPreset(Optimisation):
+    """A training run of the SELD baseline; an example has ``frames`` label frames (60 are 6 s)."""
 
     shape: Shape = field(default_factory=Shape)
     batch: int = 32
     muon: bool = False
-    learning_rate: float = 1e-3
-    warmup: int = 50
     steps: int = 1500
     decay_share: float = 0.5
     ema: float = 0.99
@@ -153,6 +141,16 @@ class SeldPreset:
 
 EXTRACTORS = {
     "base": ExtractorPreset(),
+    # To go on from "base": over 2 s a network need not learn to keep a voice to one output.
+    "base-long": ExtractorPreset(
+        recipe=replace(MIXTURES, samples=640 * 128),
+        batch=2,
+        ramp=0,
+        learning_rate=7e-4,
+        steps=2000,
+        decay_share=1.0,
+        validation_samples=640 * 128,
+    ),
     "tiny": ExtractorPreset(network=TINY),
     # The paper's network, for comparison: Adam at its rate, the same scenes.
     "paper": ExtractorPreset(
