@@ -17,6 +17,13 @@ from hearable.extractor import Model, load_model
 from tests import toymodel
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For several workers: a file's fixtures are made once, and what runs in real time runs one at a time."""
+    for item in items:
+        name = item.path.stem
+        item.add_marker(pytest.mark.xdist_group("real time" if name.startswith(("test_live", "test_web")) else name))
+
+
 @pytest.fixture(autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """People and settings of the user are neither seen nor touched."""
