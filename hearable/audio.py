@@ -35,7 +35,7 @@ _KEPT_SUBTYPES = ("PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE")
 _UNKNOWN_SIZE = 0x7FFFF000  # programs that write to a pipe leave 0, or about 2 or 4 GB, as the size
 
 
-def require_audio(audio: ArrayLike, what: str = "audio", allow_empty: bool = False) -> Audio:
+def require_audio(audio: ArrayLike, what: str = "audio", allow_empty: bool = False, first: int = 0) -> Audio:
     """Check sound from outside and return it as float32 ``[channels, samples]``.
 
     Args:
@@ -43,6 +43,7 @@ def require_audio(audio: ArrayLike, what: str = "audio", allow_empty: bool = Fal
             not known.
         what: what to call it in the error.
         allow_empty: whether 0 samples will do.
+        first: number of the first sample in the whole that this is a block of, for the error.
 
     Raises:
         AudioError: not two axes, not floating point, empty, or holding NaN or infinity.
@@ -57,7 +58,7 @@ def require_audio(audio: ArrayLike, what: str = "audio", allow_empty: bool = Fal
     with np.errstate(over="ignore"):  # too large for float32: found by the next check
         array = array.astype(np.float32, copy=False)
     if not np.isfinite(array).all():
-        bad = int(np.argmin(np.isfinite(array).all(axis=0)))
+        bad = first + int(np.argmin(np.isfinite(array).all(axis=0)))
         raise AudioError(
             f"{what}: expected finite samples, found NaN or infinity at sample {bad}: repair the recording"
         )
@@ -135,6 +136,7 @@ class AudioReader(AbstractContextManager["AudioReader"]):
             raise AudioError(f"{self.path}: expected sound from {start_s} s on, found {total / self.rate:.3f} s in all")
         if start:
             self._file.seek(start)
+        self._start = start
         return total - start if seconds is None else min(total - start, max(1, round(seconds * self.rate)))
 
     def blocks(self, block_samples: int = BLOCK_SAMPLES) -> Iterator[Audio]:
@@ -156,8 +158,9 @@ class AudioReader(AbstractContextManager["AudioReader"]):
                     f"{self.path}: expected {self.samples} samples, found {self.samples - left}: "
                     "the file is truncated: record or copy it again"
                 )
+            first = self._start + self.samples - left
             left -= len(frames)
-            yield np.ascontiguousarray(require_audio(frames.T, str(self.path)))
+            yield np.ascontiguousarray(require_audio(frames.T, str(self.path), first=first))
 
     def close(self) -> None:
         """Close the file."""
