@@ -166,6 +166,11 @@ def _parse_npz(content: bytes) -> dict[str, Any]:
 def _parse_json(content: bytes) -> dict[str, Any]:
     try:
         values = json.loads(content)
+    except (ValueError, RecursionError) as problem:
+        raise ProfileError(
+            "expected a profile, found neither npz nor JSON: give what `hearable enroll` wrote"
+        ) from problem
+    try:
         if not isinstance(values, dict):
             raise ValueError("no object")
         _check_keys(values)

@@ -179,7 +179,10 @@ def open_pair(name_or_path: str | Path) -> tuple[Graph, Graph]:
     """
     path, shipped = locate(name_or_path)
     extractor = Graph(path, "extractor", shipped)
-    conditioner = Graph(conditioner_path(path), "conditioner", shipped)
+    beside = conditioner_path(path)
+    if not beside.is_file():
+        raise ModelNotFound(f"{path}: expected its conditioner {beside.name} beside it, found none: put it there")
+    conditioner = Graph(beside, "conditioner", shipped)
     for key in ("name", "embedding_space", "embedding_values", "conditioning_values"):
         expected, found = getattr(extractor.spec, key), getattr(conditioner.spec, key)
         if expected != found:

@@ -207,7 +207,8 @@ class TestProfilesAndModels:
 
     def test_no_profile(self, shell):
         assert "eve.profile: cannot read the profile" in shell.refused(self.LINE.format("toy", "eve.profile"))
-        assert "clip.wav: expected a profile" in shell.refused(self.LINE.format("toy", "clip.wav"))
+        error = shell.refused(self.LINE.format("toy", "clip.wav"))
+        assert "clip.wav: expected a profile, found neither npz nor JSON: give what `hearable enroll` wrote" in error
 
     def test_a_missing_model(self, shell):
         assert "no model 'base'" in shell.refused(self.LINE.format("base", "bob.json"))
@@ -268,6 +269,7 @@ class TestInfo:
         data = json.loads(shell.run("info toy --json"))
         assert data["kind"] == "extractor" and data["latency_ms"] == 12 and data["verified"]
         assert "latency     12 ms: chunk of 128 samples, lookahead of 64" in shell.run("info toy")
+        assert "no such file" in shell.refused("info")  # the default is base, which is not among the toys
         path = shell.folder / "own.onnx"
         toymodel.save_enroller(shell.folder, "own")
         assert json.loads(shell.run(f"info {path} --json"))["kind"] == "enroller"

@@ -144,7 +144,7 @@ def test_a_conditioner_of_another_model(tmp_path):
 def test_a_missing_conditioner(tmp_path):
     toymodel.save_pair(tmp_path)
     (tmp_path / "toy.conditioner.onnx").unlink()
-    with pytest.raises(ModelNotFound, match="toy.conditioner.onnx"):
+    with pytest.raises(ModelNotFound, match="toy.onnx: expected its conditioner toy.conditioner.onnx beside it"):
         open_pair(tmp_path / "toy.onnx")
 
 

@@ -23,7 +23,7 @@ SUFFIXES = (".profile", ".json", ".npz")  # of profiles
 
 
 def info(
-    what: Annotated[str, typer.Argument(metavar="MODEL|PROFILE|WAV", help="A model's name, or any file.")],
+    what: Annotated[str, typer.Argument(metavar="MODEL|PROFILE|WAV", help="A model's name, or any file.")] = "base",
     as_json: Json = False,
 ) -> None:
     """Say what a model, a profile or a sound file is, and what it holds."""
