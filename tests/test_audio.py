@@ -99,7 +99,7 @@ class TestReading:
         audio = tone().T.copy()
         audio[5000, 1] = np.nan
         soundfile.write(tmp_path / "nan.wav", audio, RATE, "FLOAT")
-        with pytest.raises(AudioError, match=r"nan\.wav: expected finite samples, found NaN or infinity at sample 5000"):
+        with pytest.raises(AudioError, match=r"nan\.wav: expected finite samples, .* at sample 5000:"):
             read_audio(tmp_path / "nan.wav")
         # Counted from the beginning of the file, whatever the blocks and wherever reading began.
         with AudioReader(tmp_path / "nan.wav", start_s=0.1) as reader, pytest.raises(AudioError, match="sample 5000:"):
