@@ -46,7 +46,7 @@ def conditioner_path(path: Path) -> Path:
 
 
 def locate(name_or_path: str | Path) -> tuple[Path, bool]:
-    """Path of a model, and whether it is a shipped one, whose hash is to be verified.
+    """Path of a model, and whether its hash is to be verified: of a shipped one, and where a list names the file.
 
     A ``Path``, or a text that ends in ``.onnx`` or holds a slash, is a path; any other text is a name.
 
@@ -59,7 +59,15 @@ def locate(name_or_path: str | Path) -> tuple[Path, bool]:
     path = Path(name_or_path)
     if not path.is_file():
         raise ModelNotFound(f"no model file {path}: expected the name of a shipped model or a path to an .onnx")
-    return path, False
+    return path, _is_listed(path)
+
+
+def _is_listed(path: Path) -> bool:
+    """Whether a ``SHA256SUMS`` beside the file names it. One in another form is none of ours."""
+    try:
+        return path.name in published_hashes(path.parent)
+    except ModelAltered:
+        return False
 
 
 def published_hashes(folder: Path) -> dict[str, str]:
@@ -98,4 +106,6 @@ def verify_hash(path: Path, content: bytes | None = None) -> None:
         raise ModelAltered(f"{path}: expected a line in {SUMS}, found none: reinstall hearable, or give the path")
     found = hashlib.sha256(path.read_bytes() if content is None else content).hexdigest()
     if found != expected:
-        raise ModelAltered(f"{path}: expected SHA-256 {expected}, found {found}: reinstall hearable")
+        raise ModelAltered(
+            f"{path}: expected SHA-256 {expected}, found {found}: reinstall hearable, or export it again"
+        )

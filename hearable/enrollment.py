@@ -11,7 +11,7 @@ from hearable.audio import require_stereo
 from hearable.chunks import Audio
 from hearable.errors import EnrollmentError
 from hearable.profiles import EnrollmentQuality, SpeakerProfile
-from hearable.quality import ClipEstimate, estimate
+from hearable.quality import ClipEstimate, clipped_share, estimate
 from hearable.resampling import require_rate, resample
 from hearable.session import Graph, open_graph
 
@@ -22,6 +22,7 @@ LEAST_SNR_DB = 0.0
 LEAST_FRONTAL = 0.1
 MOST_OFF_AXIS_DEG = 25.0  # the network is trained for 20 degrees; the estimate is good to a few
 MOST_EAR_DIFFERENCE_DB = 20.0  # a head makes less
+MOST_CLIPPED = 0.002
 
 
 def enroll(clip: ArrayLike, rate: int, model: str | Path | Graph = "enroll") -> SpeakerProfile:
@@ -58,12 +59,19 @@ def enroll(clip: ArrayLike, rate: int, model: str | Path | Graph = "enroll") -> 
     graph.require("enroller")
     sound = resample(audio, rate, graph.spec.sample_rate_hz)
     embedding, frontal = graph.run({"clip": sound})
-    quality = judge(sound, graph.spec.sample_rate_hz, float(frontal))
+    quality = judge(sound, graph.spec.sample_rate_hz, float(frontal), clipped_share(audio))
     return SpeakerProfile(embedding, graph.spec.embedding_space, quality)
 
 
-def judge(clip: Audio, rate: int, frontal: float) -> EnrollmentQuality:
-    """How good a clip ``[2, samples]`` is for enrollment, with the network's ``frontal`` share."""
+def judge(clip: Audio, rate: int, frontal: float, clipped: float = 0.0) -> EnrollmentQuality:
+    """How good a clip ``[2, samples]`` is for enrollment.
+
+    Args:
+        clip: at the network's rate.
+        rate: in Hz.
+        frontal: share of the sound that the network took for the frontal talker's.
+        clipped: share of the samples as recorded, before resampling rounded their tops, that clip.
+    """
     found = estimate(clip, rate)
     return EnrollmentQuality(
         seconds=clip.shape[1] / rate,
@@ -71,11 +79,11 @@ def judge(clip: Audio, rate: int, frontal: float) -> EnrollmentQuality:
         snr_db=found.snr_db,
         off_axis_deg=found.off_axis_deg,
         frontal=frontal,
-        warnings=tuple(_warnings(clip, found, frontal)),
+        warnings=tuple(_warnings(clip, found, frontal, clipped)),
     )
 
 
-def _warnings(clip: Audio, found: ClipEstimate, frontal: float) -> list[str]:
+def _warnings(clip: Audio, found: ClipEstimate, frontal: float, clipped: float) -> list[str]:
     warnings = []
     if found.speech_seconds < LEAST_SPEECH_S:
         warnings.append(f"only {found.speech_seconds:.1f} s of speech: record 3 to 5 s while the person speaks")
@@ -95,6 +103,8 @@ def _warnings(clip: Audio, found: ClipEstimate, frontal: float) -> list[str]:
     if abs(found.ear_difference_db) > MOST_EAR_DIFFERENCE_DB:
         ear = "left" if found.ear_difference_db < 0 else "right"
         warnings.append(f"the {ear} ear is {abs(found.ear_difference_db):.0f} dB quieter: check its microphone")
+    if clipped > MOST_CLIPPED:
+        warnings.append(f"{clipped:.1%} of the samples clip: lower the microphones' gain and record again")
     if np.array_equal(clip[0], clip[1]):
         warnings.append("both ears hold the same sound: record with a microphone at each ear, not one for both")
     return warnings

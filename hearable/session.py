@@ -90,7 +90,7 @@ class Graph:
     Args:
         path: the file.
         kind: the kind that is needed; any if ``None``.
-        shipped: verify the file against ``SHA256SUMS`` in its folder.
+        listed: verify the file against ``SHA256SUMS`` in its folder.
 
     Attributes:
         path: the file.
@@ -98,15 +98,15 @@ class Graph:
 
     Raises:
         ModelNotFound: no such file.
-        ModelAltered: ``shipped``, and the hash is another one.
+        ModelAltered: ``listed``, and the hash is another one.
         ModelError: too large, or not an ONNX file that this onnxruntime can run.
         SpecMismatch: no such metadata, another kind, or inputs and outputs other than the metadata says.
     """
 
-    def __init__(self, path: str | Path, kind: Kind | None = None, shipped: bool = False):
+    def __init__(self, path: str | Path, kind: Kind | None = None, listed: bool = False):
         self.path = Path(path)
         content = _read(self.path)
-        if shipped:
+        if listed:
             verify_hash(self.path, content)
         self._session = open_session(content, self.path)
         try:
@@ -162,13 +162,13 @@ class Graph:
 
 
 def open_graph(name_or_path: str | Path, kind: Kind) -> Graph:
-    """A shipped model by its name, verified against its published hash, or any model by its path.
+    """A shipped model by its name, or any by its path, verified against its published hash if it has one.
 
     Raises:
         ModelError: as ``Graph``.
     """
-    path, shipped = locate(name_or_path)
-    return Graph(path, kind, shipped)
+    path, listed = locate(name_or_path)
+    return Graph(path, kind, listed)
 
 
 def open_pair(name_or_path: str | Path) -> tuple[Graph, Graph]:
@@ -177,12 +177,12 @@ def open_pair(name_or_path: str | Path) -> tuple[Graph, Graph]:
     Raises:
         ModelError: as ``Graph``, or one of the two is of another model.
     """
-    path, shipped = locate(name_or_path)
-    extractor = Graph(path, "extractor", shipped)
+    path, listed = locate(name_or_path)
+    extractor = Graph(path, "extractor", listed)
     beside = conditioner_path(path)
     if not beside.is_file():
         raise ModelNotFound(f"{path}: expected its conditioner {beside.name} beside it, found none: put it there")
-    conditioner = Graph(beside, "conditioner", shipped)
+    conditioner = Graph(beside, "conditioner", listed)
     for key in ("name", "embedding_space", "embedding_values", "conditioning_values"):
         expected, found = getattr(extractor.spec, key), getattr(conditioner.spec, key)
         if expected != found:

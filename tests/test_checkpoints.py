@@ -41,6 +41,16 @@ def test_a_path_needs_no_hash(folder, tmp_path):
     assert open_graph(elsewhere, "enroller").spec.name == "enroll"
 
 
+def test_a_path_is_verified_where_a_list_names_it(folder, tmp_path):
+    path = folder / "enroll.onnx"
+    assert checkpoints.locate(path) == (path, True)
+    path.write_bytes(path.read_bytes() + b"\0")
+    with pytest.raises(ModelAltered, match="expected SHA-256"):
+        open_graph(path, "enroller")
+    (folder / "SHA256SUMS").write_text("of something else\n")
+    assert checkpoints.locate(path) == (path, False)
+
+
 def test_a_missing_path(tmp_path):
     with pytest.raises(ModelNotFound, match="nothing.onnx"):
         checkpoints.locate(tmp_path / "nothing.onnx")

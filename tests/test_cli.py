@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -91,7 +92,8 @@ class TestEnroll:
     )
     def test_too_short_too_long_silent(self, shell, seconds, scale, error):
         shell.write("bad.wav", scale * np.ones((2, int(8000 * seconds))), 8000)
-        assert error in shell.refused("enroll bad.wav --out carl.profile")
+        refused = shell.refused("enroll bad.wav --out carl.profile")
+        assert error in refused and "bad.wav: " in refused
 
     def test_a_missing_model(self, shell):
         assert "no model 'other'" in shell.refused("enroll clip.wav --out carl.profile --model other")
@@ -138,6 +140,13 @@ class TestExtract:
         np.testing.assert_allclose(ann + bob, shell.read("both.wav"), atol=1e-5)
         gains = toymodel.gain(2), toymodel.gain(5)
         assert np.std(ann) / np.std(bob) == pytest.approx(gains[0] / gains[1], rel=1e-3)
+
+    def test_one_person_twice_is_warned_of(self, shell):
+        shutil.copy("ann.profile", "again.profile")
+        for line, warned in (("again.profile", True), ("bob.json", False), ("again.profile --separate", False)):
+            done = CliRunner().invoke(app, f"{self.LINE} --out out.wav --profile {line}".split())
+            assert done.exit_code == 0
+            assert ("ann.profile and again.profile are as alike" in done.stderr) is warned
 
     def test_any_format_and_length(self, shell):
         shell.write("one.wav", np.full((2, 1), 0.1), 8000)

@@ -124,6 +124,12 @@ class TestQuality:
         clip[1] = clip[0]
         assert "both ears hold the same sound" in self.warnings(clip)
 
+    @pytest.mark.parametrize("rate", [RATE, 44100])
+    def test_microphones_that_clip(self, enroller, rate):
+        loud = np.clip(30 * talker(), -1, 1)
+        assert any("of the samples clip: lower" in w for w in enroll(loud, rate, enroller).quality.warnings)
+        assert not any("clip:" in w for w in enroll(talker(), rate, enroller).quality.warnings)
+
     @pytest.mark.parametrize("snr_db", [5, 15, 25])
     def test_snr_is_about_right(self, snr_db):
         assert estimate(talker(snr_db=snr_db), RATE).snr_db == pytest.approx(snr_db, abs=7)

@@ -39,7 +39,7 @@ app = typer.Typer(help="Prepare the corpus and train the networks.", no_args_is_
 
 Workers = Annotated[int, typer.Option(min=1, help="Processes.")]
 PresetName = Annotated[str, typer.Option(help="What to train; training/presets.py lists them.")]
-Data = Annotated[Path, typer.Option(help="Data kit: speech/, noise/, hrtf/, brir/ with their manifests.")]
+Data = Annotated[Path, typer.Option(help="Data folder: speech/, noise/, hrtf/, brir/ with their manifests.")]
 Cache = Annotated[Path, typer.Option(help="Where the decoded corpus lies.")]
 Runs = Annotated[Path, typer.Option(help="Folder of all runs.")]
 Name = Annotated[str | None, typer.Option(help="Name of the run; the same name resumes it. Default: the preset's.")]

@@ -193,7 +193,7 @@ def load_material(
 
 
 def prepare(data: Path, cache: Path, workers: int = 1) -> None:
-    """Prepare every split of a data kit; what is there already is kept."""
+    """Prepare every split of a data folder; what is there already is kept."""
     cache.mkdir(parents=True, exist_ok=True)
     for split in SPEEDS:
         prepare_speech(data, cache, split, workers)

@@ -48,7 +48,7 @@ def predict(network: Enroller, data: Path, cache: Path, split: str, recipe: TseR
 
     Args:
         network: the trained enrollment network.
-        data: the data kit.
+        data: the data folder.
         cache: the prepared corpus; the result goes there too.
         split: whose speakers.
         recipe: how enrollment scenes are drawn, but for their length.

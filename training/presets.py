@@ -44,7 +44,7 @@ class Optimisation:
 
 @dataclass(frozen=True)
 class SpeechPreset(Optimisation):
-    """A run on scenes of the kit's speakers, each speeded up and slowed down to make more of them."""
+    """A run on scenes of the data's speakers, each speeded up and slowed down to make more of them."""
 
     recipe: TseRecipe = field(default_factory=lambda: TseRecipe(samples=320 * 128, enrollment_samples=16000))
     speeds: tuple[float, ...] = (1.0, 0.9, 1.1)

@@ -98,7 +98,7 @@ def separate_scenes(
 
     Args:
         network: that separates.
-        data: the data kit.
+        data: the data folder.
         cache: the prepared corpus; the result goes there too.
         split: whose speakers.
         recipe: of the scenes.

@@ -196,7 +196,7 @@ def run(
     Args:
         preset: what to train.
         name: of the run; its folder is ``runs / name``.
-        data: the data kit (heads and rooms).
+        data: the data folder (heads and rooms).
         cache: what `training.corpus` prepared from it.
         runs: folder of all runs.
         processes: on each node, that average their gradients: one thread or one GPU each.

@@ -138,7 +138,7 @@ def hashes() -> Iterator[Finding]:
 def speed() -> Iterator[Finding]:
     """A timed second of sound through each shipped extractor; slower than real time is broken."""
     for name in checkpoints.list_models():
-        graph = Graph(checkpoints.models_folder() / f"{name}.onnx", shipped=True)
+        graph = Graph(checkpoints.models_folder() / f"{name}.onnx", listed=True)
         if graph.spec.kind != "extractor":
             continue
         timing = measure(graph, round(1000 / graph.spec.chunk_ms))

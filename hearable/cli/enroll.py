@@ -28,7 +28,10 @@ def enroll(
     """Make a profile of whoever speaks straight ahead, and say whether the clip will do."""
     require_other(out, [clip])
     audio, rate = _read(clip, start, seconds)
-    profile = enrollment.enroll(audio, rate, model)
+    try:
+        profile = enrollment.enroll(audio, rate, model)
+    except EnrollmentError as problem:
+        raise EnrollmentError(f"{clip}: {str(problem).removeprefix('enrollment clip: ')}") from problem
     profile.save(out)
     quality = profile.quality
     assert quality is not None  # enroll() always judges

@@ -53,12 +53,12 @@ def _is_profile(path: Path) -> bool:
 
 
 def _model(name_or_path: str) -> Described:
-    path, shipped = locate(name_or_path)
-    data = {"type": "model", **model_data(Graph(path, shipped=shipped)), "verified": shipped}
+    path, listed = locate(name_or_path)
+    data = {"type": "model", **model_data(Graph(path, listed=listed)), "verified": listed}
     pairs = [
         ("model", f"{data['name']}, {data['kind']}"),
         ("file", f"{data['path']}, {data['bytes'] / 1e6:.2f} MB"),
-        ("hash", "as published" if shipped else "not verified: given by its path"),
+        ("hash", "as published" if listed else "not verified: no list beside it names it"),
         ("embeddings", f"{data['embedding_space']}, {data['embedding_values']} values"),
     ]
     if "channels" in data:

@@ -13,7 +13,7 @@ from hearable.spec import ModelSpec
 
 def models(as_json: Json = False) -> None:
     """List the shipped models, each verified against its published hash."""
-    found = [described(Graph(model_path(name), shipped=True)) for name in list_models()]
+    found = [described(Graph(model_path(name), listed=True)) for name in list_models()]
     if as_json:
         emit(found)
     elif found:
