@@ -6,8 +6,11 @@ python -m export enroller WEIGHTS
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -58,6 +61,17 @@ def load(network: nn.Module, weights: Path) -> None:
         raise typer.BadParameter(f"{weights}: these are not weights of such a network") from problem
 
 
+@contextlib.contextmanager
+def staged(out: Path) -> Iterator[Path]:
+    """A folder beside the models in ``out``, which become those in it once they are verified; then the hashes too."""
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out) as folder:
+        yield Path(folder)
+        for file in Path(folder).iterdir():
+            file.replace(out / file.name)
+    write_sums(out)
+
+
 @app.command()
 def extractor(
     weights: Weights,
@@ -72,9 +86,9 @@ def extractor(
         raise typer.BadParameter(f"preset {preset}: expected one of {', '.join(EXTRACTORS)}")
     network = make_network(EXTRACTORS[preset].network)
     load(network, weights)
-    path, _ = export_extractor(network, name or preset, space, out)
-    write_card(path, history, verify_extractor(network, path))
-    write_sums(out)
+    with staged(out) as folder:
+        path, _ = export_extractor(network, name or preset, space, folder)
+        write_card(path, history, verify_extractor(network, path))
 
 
 @app.command()
@@ -88,9 +102,9 @@ def enroller(
     """Export an enrollment network."""
     network = Enroller()
     load(network, weights)
-    path = export_enroller(network, name, space, out)
-    write_card(path, history, verify_enroller(network, path))
-    write_sums(out)
+    with staged(out) as folder:
+        path = export_enroller(network, name, space, folder)
+        write_card(path, history, verify_enroller(network, path))
 
 
 @app.command()

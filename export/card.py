@@ -30,6 +30,8 @@ def write_card(path: Path, history: str, verification: dict[str, float]) -> Path
     """
     spec = Graph(path).spec
     facts = [f"- kind: {spec.kind}, embedding space `{spec.embedding_space}`"]
+    if spec.kind == "enroller":
+        facts.append(f"- {spec.parameters:,} parameters")
     if spec.kind == "extractor":
         facts += [
             f"- {spec.parameters:,} parameters, {spec.macs_per_chunk / 1e6:.2f} M multiply-accumulates a chunk",

@@ -128,7 +128,13 @@ def export_extractor(network: nn.Module, name: str, space: str, folder: Path) ->
 def export_enroller(network: Enroller, name: str, space: str, folder: Path) -> Path:
     """Write ``<name>.onnx``: a clip of any length to an embedding."""
     spec = ModelSpec(
-        kind="enroller", name=name, embedding_values=256, embedding_space=space, sample_rate_hz=SAMPLE_RATE, channels=2
+        kind="enroller",
+        name=name,
+        embedding_values=256,
+        embedding_space=space,
+        sample_rate_hz=SAMPLE_RATE,
+        channels=2,
+        parameters=sum(p.numel() for p in network.parameters()),
     )
     path = folder / f"{name}.onnx"
     clip = torch.randn(2, 4 * SAMPLE_RATE) * 0.05

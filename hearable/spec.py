@@ -29,7 +29,7 @@ _NUMBERS_OF_KIND: dict[str, tuple[str, ...]] = {
         "macs_per_chunk",
     ),
     "conditioner": ("embedding_values", "conditioning_values"),
-    "enroller": ("sample_rate_hz", "channels", "embedding_values"),
+    "enroller": ("sample_rate_hz", "channels", "embedding_values", "parameters"),
 }
 _MAY_BE_ZERO = {"lookahead_samples", "parameters", "macs_per_chunk"}
 _STATE = re.compile(r"(?P<name>[A-Za-z0-9_]+):(?P<shape>[1-9][0-9]*(x[1-9][0-9]*)*)")
@@ -59,7 +59,7 @@ class ModelSpec:
         lookahead_samples: how far the output lags behind the input within a call (extractor).
         conditioning_values: length of the conditioning (extractor, conditioner).
         states: the state tensors, in the graph's order (extractor).
-        parameters: number of weights (extractor).
+        parameters: number of weights (extractor, enroller).
         macs_per_chunk: multiply-accumulates a call (extractor).
     """
 

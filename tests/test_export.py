@@ -82,3 +82,37 @@ def test_enroller_equals_network_at_any_length(tmp_path):
     network = Enroller(hidden=16)
     path = export_enroller(network, "enroll", "space-1", tmp_path)
     assert verify_enroller(network, path)["onnx"] <= 1e-4
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("resemblyzer"), reason="pip install --no-deps resemblyzer")
+def test_the_command_replaces_a_model_once_the_new_one_is_verified(tmp_path, monkeypatch):
+    from safetensors.torch import save_file
+    from typer.testing import CliRunner
+
+    import export.__main__ as command
+    from training.enroller import Enroller
+
+    def run(*options: str):
+        return CliRunner().invoke(command.app, ["enroller", str(weights), "--out", str(tmp_path / "models"), *options])
+
+    weights, network = tmp_path / "weights.safetensors", Enroller()
+    save_file(network.state_dict(), weights)
+    for history in ("first", "second"):
+        with torch.no_grad():
+            network.mask.bias += 1
+        save_file(network.state_dict(), weights)
+        assert run("--history", history).exit_code == 0
+    (graph,) = (tmp_path / "models").glob("*.onnx")
+    verify_hash(graph)
+    card = graph.with_suffix(".md").read_text()
+    assert "second" in card and f"{sum(p.numel() for p in network.parameters()):,} parameters" in card
+    assert sum(p.numel() for p in network.parameters()) <= 2e6
+
+    def refuse(*_):
+        raise VerificationError("too far")
+
+    monkeypatch.setattr(command, "verify_enroller", refuse)
+    assert run("--history", "third").exit_code != 0
+    verify_hash(graph)
+    assert "second" in graph.with_suffix(".md").read_text()
+    assert len(list((tmp_path / "models").iterdir())) == 3

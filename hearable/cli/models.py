@@ -35,7 +35,7 @@ def described(graph: Graph) -> dict[str, Any]:
         "embedding_values": spec.embedding_values,
     }
     if spec.kind != "conditioner":
-        data |= {"sample_rate_hz": spec.sample_rate_hz, "channels": spec.channels}
+        data |= {"sample_rate_hz": spec.sample_rate_hz, "channels": spec.channels, "parameters": spec.parameters}
     if spec.kind == "extractor":
         data["bytes"] += _size(conditioner_path(graph.path))
         data |= _extractor(spec)
@@ -44,7 +44,6 @@ def described(graph: Graph) -> dict[str, Any]:
 
 def _extractor(spec: ModelSpec) -> dict[str, Any]:
     return {
-        "parameters": spec.parameters,
         "macs_per_chunk": spec.macs_per_chunk,
         "chunk_samples": spec.chunk_samples,
         "lookahead_samples": spec.lookahead_samples,
