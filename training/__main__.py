@@ -20,7 +20,6 @@ from training.presets import (
     ENROLLERS,
     EXTRACTORS,
     RECOGNITIONS,
-    TUNINGS,
     VOICES,
     EnrollerPreset,
     Optimisation,
@@ -52,9 +51,6 @@ Settings = Annotated[
     list[str] | None, typer.Option("--set", help="A setting of the preset, as steps=5000 or learning_rate=1e-3.")
 ]
 Voice = Annotated[Path | None, typer.Option(help="Weights whose recognition a new run starts from.")]
-EnrollerWeights = Annotated[
-    Path | None, typer.Option("--enroller", help="Weights of the enrollment network that a new tuning starts from.")
-]
 Start = Annotated[Path | None, typer.Option(help="Weights (safetensors) to start a new run from.")]
 
 
@@ -92,14 +88,11 @@ def train_command(kind: str, presets: Mapping[str, Any], purpose: str) -> None:
         settings: Settings = None,
         start: Start = None,
         voice: Voice = None,
-        enroller: EnrollerWeights = None,
     ) -> None:
         if preset not in presets:
             raise typer.BadParameter(f"preset {preset}: expected one of {', '.join(presets)}")
-        if kind in ("recognition", "tuning") and start is None:
+        if kind == "recognition" and start is None:
             raise typer.BadParameter("expected --start, weights of a network that separates")
-        if (kind == "tuning") != (enroller is not None):
-            raise typer.BadParameter("tuning, and nothing else, expects --enroller, weights of an enrollment network")
         if kind == "enroller" and voice is not None:
             raise typer.BadParameter("--voice: the enrollment network has no recognition")
         run(
@@ -111,7 +104,6 @@ def train_command(kind: str, presets: Mapping[str, Any], purpose: str) -> None:
             processes,
             start,
             voice,
-            enroller,
             nodes=nodes,
             accelerator=accelerator,
         )
@@ -121,7 +113,6 @@ train_command("extractor", EXTRACTORS, "Train an extraction network.")
 train_command("voice", VOICES, "Train recognition on single voices, to start `extractor` from.")
 train_command("recognition", RECOGNITIONS, "Train the recognition of a network, in scenes that it takes apart.")
 train_command("enroller", ENROLLERS, "Train the enrollment network.")
-train_command("tuning", TUNINGS, "Train recognition and enrollment together, in scenes that a network takes apart.")
 
 
 @app.command()
@@ -146,6 +137,7 @@ def separations(
     data: Data = Path("data"),
     cache: Cache = Path("runs/cache"),
     scenes: Annotated[int, typer.Option(help="Scenes of training speakers.")] = 4000,
+    first: Annotated[int, typer.Option(help="Number of the first: beyond those that recognition knows by heart.")] = 0,
     validation_scenes: Annotated[int, typer.Option(help="Of validation speakers.")] = 256,
     half: Annotated[bool, typer.Option(help="Compute in bfloat16.")] = False,
     workers: Workers = 1,
@@ -154,8 +146,11 @@ def separations(
     chosen = RECOGNITIONS[preset]
     network = Extractor(chosen.network)
     load_weights(network, weights)
-    for split, count, speeds in (("train", scenes, chosen.speeds), ("val", validation_scenes, None)):
-        separate_scenes(network, data, cache, split, chosen.recipe, count, half, workers, speeds)
+    for split, numbers, speeds in (
+        ("train", range(first, first + scenes), chosen.speeds),
+        ("val", range(validation_scenes), None),
+    ):
+        separate_scenes(network, data, cache, split, chosen.recipe, numbers, half, workers, speeds)
 
 
 Recipe = Annotated[Path, typer.Option(help="Recipe of a SELD dataset.")]

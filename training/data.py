@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import IterableDataset
 
-from hearable.synthesis.recipes import Material, TseRecipe, TseScene, draw_tse
+from hearable.synthesis.recipes import Material, TseRecipe, draw_tse
 from hearable.synthesis.render import render
 from hearable.synthesis.scene import Scene
 from training.corpus import CachedSounds
@@ -165,7 +165,7 @@ class Voices:
 
 @dataclass(frozen=True)
 class EnrollmentScenes:
-    """Examples for the enrollment network: see `enrollment_example`."""
+    """Examples: enrollment clip [2, n], dry voice of its frontal talker [n], mean teacher embedding of theirs [256]."""
 
     sounds: CachedSounds
     material: Material
@@ -175,16 +175,11 @@ class EnrollmentScenes:
     def examples(self, index: int) -> Iterator[tuple[Audio, Audio, Audio]]:
         """One enrollment scene."""
         seed = int(np.random.default_rng([self.seed, index]).integers(2**62))
-        yield enrollment_example(draw_tse(seed, self.material, self.recipe), self.sounds, self.material)
-
-
-def enrollment_example(scene: TseScene, sounds: CachedSounds, material: Material) -> tuple[Audio, Audio, Audio]:
-    """Enrollment clip [2, n], dry voice of its frontal talker [n], teacher embedding of all they said [256]."""
-    enrollment = scene.enrollment
-    talker = enrollment.sources[0]
-    clip = render(enrollment, sounds, material.listeners).mixture
-    dry = np.concatenate([sounds.read(c.sound, c.start, c.samples) for c in talker.clips])[-enrollment.samples :]
-    return clip, dry, sounds.mean_embedding(talker.name)
+        scene = draw_tse(seed, self.material, self.recipe).enrollment
+        clip = render(scene, self.sounds, self.material.listeners).mixture
+        talker = scene.sources[0]
+        dry = np.concatenate([self.sounds.read(c.sound, c.start, c.samples) for c in talker.clips])[-scene.samples :]
+        yield clip, dry, self.sounds.mean_embedding(talker.name)
 
 
 def collate(examples: list[tuple[Any, ...]]) -> list[Tensor]:

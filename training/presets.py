@@ -111,22 +111,6 @@ class EnrollerPreset(SpeechPreset):
 
 
 @dataclass(frozen=True)
-class TuningPreset(SpeechPreset):
-    """A training run of recognition and enrollment together, in scenes that a trained network has taken apart."""
-
-    network: ExtractorConfig = field(default_factory=ExtractorConfig)
-    recipe: TseRecipe = field(
-        default_factory=lambda: TseRecipe(samples=320 * 128, enrollment_samples=64000, off_axis_deg=20.0)
-    )
-    heard: float = 0.3  # weight of a dB of what is heard beside the classification
-    distillation: float = 1.0  # weight of the enrollment network's own loss
-    timbre_db: float = 2.0  # of the frequency responses that scenes are heard through
-    learning_rate: float = 5e-4
-    steps: int = 1500
-    half: bool = False  # faster where the CPU multiplies in bfloat16
-
-
-@dataclass(frozen=True)
 class SeldPreset(Optimisation):
     """A training run of the SELD baseline; an example has ``frames`` label frames (60 are 6 s)."""
 
@@ -160,4 +144,3 @@ EXTRACTORS = {
 VOICES = {"voice": VoicePreset(), "tiny-voice": VoicePreset(network=TINY)}
 RECOGNITIONS = {"recognition": RecognitionPreset(), "tiny-recognition": RecognitionPreset(network=TINY)}
 ENROLLERS = {"enroll": EnrollerPreset()}
-TUNINGS = {"tuned": TuningPreset(), "tiny-tuned": TuningPreset(network=TINY)}

@@ -19,9 +19,9 @@ from rich.progress import track
 from torch import Tensor
 
 from hearable.processes import process_map
-from hearable.synthesis.recipes import Material, TseRecipe, draw_tse
+from hearable.synthesis.recipes import TseRecipe
 from training.corpus import CachedSounds, load_material
-from training.data import Curriculum, ExtractionScenes, collate, enrollment_example, speaker_embedding
+from training.data import Curriculum, ExtractionScenes, collate, speaker_embedding
 from training.enrollments import Enrollments, sounds_of
 from training.fused import FUSED
 from training.losses import separation_loss
@@ -73,7 +73,6 @@ class _Separating:
             {
                 "speakers": [source.name for source in scene.sources if source.role != "noise"],
                 "sounds": sorted(sounds_of(scene)),
-                "seed": scene.seed,
             }
             for scene in scenes
         ]
@@ -89,7 +88,7 @@ def separate_scenes(
     cache: Path,
     split: str,
     recipe: TseRecipe,
-    scenes: int,
+    numbers: range,
     half: bool,
     workers: int = 1,
     speeds: tuple[float, ...] | None = None,
@@ -102,7 +101,7 @@ def separate_scenes(
         cache: the prepared corpus; the result goes there too.
         split: whose speakers.
         recipe: of the scenes.
-        scenes: how many.
+        numbers: of the scenes: the same number is the same scene.
         half: compute in bfloat16.
         workers: processes.
         speeds: of the speech; all that are prepared for ``None``.
@@ -110,7 +109,7 @@ def separate_scenes(
     network.eval()
     (cache / f"separations-{split}.json").unlink(missing_ok=True)  # until the rest is whole again
     separate = _Separating(network, data, cache, split, speeds, recipe, half)
-    jobs = [range(first, min(first + BATCH, scenes)) for first in range(0, scenes, BATCH)]
+    jobs = [numbers[start : start + BATCH] for start in range(0, len(numbers), BATCH)]
     done = map(separate, jobs) if workers == 1 else process_map(separate, jobs, workers)
     index: list[dict[str, Any]] = []
     files: list[NDArray[np.generic]] = []
@@ -119,7 +118,7 @@ def separate_scenes(
             if not index:
                 dtype = np.float16 if field == "levels" else column.dtype
                 path = cache / f"separations-{split}-{field}.npy"
-                files.append(np.lib.format.open_memmap(path, "w+", dtype, (scenes, *column.shape[1:])))
+                files.append(np.lib.format.open_memmap(path, "w+", dtype, (len(numbers), *column.shape[1:])))
             files[i][len(index) : len(index) + len(column)] = column
         index += entries
     for file in files:
@@ -175,24 +174,6 @@ class SeparatedScenes:
             for speaker in entry["speakers"][:2]
         ]
         yield *self.separations.fields(scene, self.timbre_db, rng), np.stack(embeddings)
-
-
-@dataclass(frozen=True)
-class EnrolledScenes:
-    """Examples: a scene's `FIELDS`, and of its first talker `enrollment_example`, in the same room."""
-
-    sounds: CachedSounds
-    material: Material
-    separations: Separations
-    recipe: TseRecipe
-    timbre_db: float
-
-    def examples(self, index: int) -> Iterator[tuple[NDArray[np.float32], ...]]:
-        """One scene."""
-        scene, rng = self.separations.draw(index)
-        drawn = draw_tse(self.separations.entries[scene]["seed"], self.material, self.recipe)
-        fields = self.separations.fields(scene, self.timbre_db, rng)
-        yield *fields, *enrollment_example(drawn, self.sounds, self.material)
 
 
 def smooth_response(bands: int, rng: np.random.Generator) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training.enroller import Enroller, levelled
+from training.enroller import levelled
 from training.fused import FUSED
 from training.losses import distortion_of, negative_snr_db, separation_loss, si_sdr_db, steering_loss
 from training.network import Extractor
@@ -45,11 +45,6 @@ class Task(lightning.LightningModule):
         self.network, self.preset = network, preset
         self.automatic_optimization = False
         self.updates = 0
-
-    @property
-    def parts(self) -> dict[str, nn.Module]:
-        """What a run leaves, by the name of its file."""
-        return {"weights": self.network}
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         return optimisers(self, self.preset.learning_rate, self.preset.muon)  # type: ignore[return-value]
@@ -201,33 +196,20 @@ class RecognitionTask(Task):
         self.log("val/heard_db", distortion.mean(), prog_bar=True, sync_dist=True)
 
 
-def distillation_loss(network: Enroller, clip: Tensor, dry: Tensor, teacher: Tensor, half: bool) -> tuple[Tensor, ...]:
-    """How far an enrollment network is from its teacher.
-
-    Args:
-        network: that is trained.
-        clip: ``[batch, 2, samples]``.
-        dry: voice of the frontal talker ``[batch, samples]``.
-        teacher: embeddings ``[batch, 256]``.
-        half: run the encoder in bfloat16.
-
-    Returns:
-        The standardised and the plain cosine distance, with the mel power of the dry voice as a helper; embeddings
-        ``[batch, 256]``.
-    """
-    embedding, _, voice = network.analyse(clip, half)
-    wanted = levelled(network.mel_power(dry)).pow(0.3)
-    helper = F.l1_loss((voice + 1e-9).pow(0.3), wanted) / wanted.mean()
-    centred = F.cosine_similarity(network.standardise(embedding), network.standardise(teacher))
-    return (1 - F.cosine_similarity(embedding, teacher)).mean() + (1 - centred).mean() + 0.3 * helper, embedding
-
-
 class EnrollerTask(Task):
-    """Enrollment: see `distillation_loss`."""
+    """Enrollment: towards the teacher's embedding of the dry voice, with the dry voice's mel power as a helper.
+
+    The plain cosine distance, and that of the standardised embeddings: what tells people apart counts twice.
+    """
 
     def loss(self, batch: list[Tensor]) -> Tensor:
-        loss, _ = distillation_loss(self.network, *batch, half=self.preset.half)
-        return loss
+        clip, dry, teacher = batch
+        network = self.network
+        embedding, _, voice = network.analyse(clip, self.preset.half)
+        wanted = levelled(network.mel_power(dry)).pow(0.3)
+        helper = F.l1_loss((voice + 1e-9).pow(0.3), wanted) / wanted.mean()
+        centred = F.cosine_similarity(network.standardise(embedding), network.standardise(teacher))
+        return (1 - F.cosine_similarity(embedding, teacher)).mean() + (1 - centred).mean() + 0.3 * helper
 
     def validation_step(self, batch: list[Tensor], index: int) -> None:
         clip, _, teacher = batch
@@ -239,34 +221,6 @@ class EnrollerTask(Task):
         # Of two people, the share of clips that are more like the one who speaks.
         told = (likeness.diag()[:, None] > likeness).sum() / max(1, likeness.numel() - len(likeness))
         self.log("val/told_apart", told, prog_bar=True, sync_dist=True)
-
-
-class TuningTask(RecognitionTask):
-    """Recognition and enrollment together: the embedding of a clip is what finds its voice in the scene.
-
-    The teacher's embedding alone is a poor guide: what it leaves out of a voice, and how the room of both clip and
-    scene colours it, helps to find it again.
-    """
-
-    def __init__(self, network: nn.Module, enroller: Enroller, preset: Any):
-        super().__init__(network, preset)
-        self.enroller = enroller
-
-    @property
-    def parts(self) -> dict[str, nn.Module]:
-        return {**super().parts, "enroller": self.enroller}
-
-    def loss(self, batch: list[Tensor]) -> Tensor:
-        *fields, clip, dry, teacher = batch
-        distillation, embedding = distillation_loss(self.enroller, clip, dry, teacher, self.preset.half)
-        self.log("train/distillation", distillation.detach())
-        return super().loss([*fields, embedding[:, None]]) + self.preset.distillation * distillation
-
-    def validation_step(self, batch: list[Tensor], index: int) -> None:
-        *fields, clip, _, teacher = batch
-        embedding, _, _ = self.enroller.analyse(clip)
-        self.log("val/cosine", F.cosine_similarity(embedding, teacher).mean(), sync_dist=True)
-        super().validation_step([*fields, embedding[:, None]], index)
 
 
 def separated(network: Extractor, mixture: Tensor, half: bool) -> tuple[Tensor, Tensor]:

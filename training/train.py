@@ -23,21 +23,20 @@ from training.data import Curriculum, Endless, EnrollmentScenes, ExtractionScene
 from training.enroller import Enroller
 from training.enrollments import Enrollments
 from training.network import Extractor, ExtractorConfig
-from training.presets import EnrollerPreset, ExtractorPreset, RecognitionPreset, TuningPreset, VoicePreset
-from training.separations import EnrolledScenes, SeparatedScenes, Separations
+from training.presets import EnrollerPreset, ExtractorPreset, RecognitionPreset, VoicePreset
+from training.separations import SeparatedScenes, Separations
 from training.tasks import (
     RECOGNITION,
     EnrollerTask,
     ExtractorTask,
     RecognitionTask,
     Task,
-    TuningTask,
     VoiceTask,
     speaker_statistics,
 )
 from training.tfgridnet import TFGridNet, TFGridNetConfig
 
-Preset: TypeAlias = ExtractorPreset | VoicePreset | RecognitionPreset | EnrollerPreset | TuningPreset
+Preset: TypeAlias = ExtractorPreset | VoicePreset | RecognitionPreset | EnrollerPreset
 
 
 class _Fixed(Dataset[Any]):
@@ -65,7 +64,7 @@ class Keep(lightning.Callback):
 
     def on_validation_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         if trainer.is_global_zero:
-            save_parts(module, self.folder)  # type: ignore[arg-type]
+            save_weights(module.network, self.folder / "weights.safetensors")  # type: ignore[arg-type]
 
     def on_validation_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         trainer.save_checkpoint(self.folder / "last.ckpt")
@@ -86,12 +85,6 @@ def save_weights(network: nn.Module, path: Path) -> None:
     temporary = path.with_suffix(".tmp")
     save_file({k: v.contiguous() for k, v in network.state_dict().items()}, temporary)
     temporary.replace(path)
-
-
-def save_parts(task: Task, folder: Path) -> None:
-    """What a run leaves."""
-    for name, part in task.parts.items():
-        save_weights(part, folder / f"{name}.safetensors")
 
 
 def load_weights(network: nn.Module, path: Path, only: tuple[str, ...] = ("",)) -> None:
@@ -116,9 +109,6 @@ class Scenes(lightning.LightningDataModule):
             return EnrollmentScenes(sounds, material, preset.recipe)
         if isinstance(preset, VoicePreset):
             return Voices(sounds, material, preset.recipe)
-        if isinstance(preset, TuningPreset):
-            separations, timbre_db = Separations(self.cache, split), preset.timbre_db if train else 0.0
-            return EnrolledScenes(sounds, material, separations, preset.recipe, timbre_db)
         if isinstance(preset, RecognitionPreset):
             predicted, timbre_db = (preset.predicted, preset.timbre_db) if train else (1.0, 0.0)
             separations, enrollments = Separations(self.cache, split), Enrollments(self.cache, split)
@@ -170,10 +160,6 @@ def build(preset: Preset, cache: Path) -> Task:
         extractor.conditioner.standardise(statistics)
     if isinstance(preset, VoicePreset):
         return VoiceTask(extractor, preset)
-    if isinstance(preset, TuningPreset):
-        enroller = Enroller()
-        enroller.set_statistics(statistics)
-        return TuningTask(extractor, enroller, preset)
     return (RecognitionTask if isinstance(preset, RecognitionPreset) else ExtractorTask)(extractor, preset)
 
 
@@ -186,7 +172,6 @@ def run(
     processes: int,
     start: Path | None = None,
     voice: Path | None = None,
-    enroller: Path | None = None,
     validate_every: int = 500,
     nodes: int = 1,
     accelerator: str = "cpu",
@@ -202,7 +187,6 @@ def run(
         processes: on each node, that average their gradients: one thread or one GPU each.
         start: weights to start a new run from.
         voice: weights whose recognition a new extractor starts from.
-        enroller: weights of the enrollment network that a new tuning starts from.
         validate_every: updates between validations.
         nodes: machines; Lightning finds the others by the environment (MASTER_ADDR, NODE_RANK, or the cluster's).
         accelerator: ``cpu`` or ``gpu``.
@@ -212,8 +196,6 @@ def run(
         load_weights(task.network, start)
     if voice is not None:
         load_weights(task.network, voice, RECOGNITION)
-    if enroller is not None:
-        load_weights(task.parts["enroller"], enroller)
     fit(task, Scenes(preset, data, cache), preset, runs / name, processes, validate_every, nodes, accelerator)
 
 
@@ -257,4 +239,4 @@ def fit(
     trainer.fit(task, datamodule=scenes, ckpt_path=str(last) if last.exists() else None)
     trainer.save_checkpoint(last)
     if trainer.is_global_zero:
-        save_parts(task, folder)
+        save_weights(task.network, folder / "weights.safetensors")
