@@ -18,10 +18,10 @@ from tests import toymodel
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For several workers: a file's fixtures are made once, and what runs in real time runs one at a time."""
+    """What runs in real time, with sound servers and a browser, is marked: it wants the computer to itself."""
     for item in items:
-        name = item.path.stem
-        item.add_marker(pytest.mark.xdist_group("real time" if name.startswith(("test_live", "test_web")) else name))
+        if item.path.stem.startswith(("test_live", "test_web")):
+            item.add_marker(pytest.mark.real_time)
 
 
 @pytest.fixture(autouse=True)

@@ -240,8 +240,9 @@ class Control:
             self._select(name)
             quality = profile.quality
             verdict = "good" if quality is None or quality.ok else f"weak: {'; '.join(quality.warnings)}"
-            self._tell(f"{name} enrolled, {verdict}")
             keep(name, profile, self._tell)
+            # Last: a small window shows the newest lines.
+            self._tell(f"{name} enrolled, {verdict}")
         except HearableError as problem:
             self._tell(str(problem))
         finally:
