@@ -103,7 +103,7 @@ def verify_hash(path: Path, content: bytes | None = None) -> None:
     """
     expected = published_hashes(path.parent).get(path.name)
     if expected is None:
-        raise ModelAltered(f"{path}: expected a line in {SUMS}, found none: reinstall hearable, or give the path")
+        raise ModelAltered(f"{path}: expected a line in {SUMS}, found none: reinstall hearable, or export it again")
     found = hashlib.sha256(path.read_bytes() if content is None else content).hexdigest()
     if found != expected:
         raise ModelAltered(
