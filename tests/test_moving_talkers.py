@@ -122,6 +122,17 @@ def test_recipes_draw_the_same_scenes_with_motion_and_faults(ball, material):  #
         assert np.isfinite(render(drawn.mixture, Noises(), {"ball": ball}).mixture).all()
 
 
+def test_a_share_of_the_scenes_moves(ball, material):  # noqa: F811
+    hard = replace(RECIPE, turn_deg_s=45.0, head_turn_deg_s=20.0, moving_share=0.3)
+    moving = 0
+    for seed in range(200):
+        always, drawn = (draw_tse(seed, material, recipe).mixture for recipe in (replace(hard, moving_share=1.0), hard))
+        still = draw_tse(seed, material, RECIPE).mixture
+        assert drawn in (always, still) and always != still
+        moving += drawn == always
+    assert 40 < moving < 80
+
+
 class TestMicrophones:
     def test_gain_is_in_the_images(self, head):
         ideal = rendered(scene(0, 0), head)

@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import importlib.util
+import json
 import os
 import shutil
 import subprocess
@@ -26,9 +27,9 @@ from training.enrollments import Enrollments, predict  # noqa: E402
 from training.losses import distortion_db, negative_snr_db, separation_loss, si_sdr_db, steering_loss  # noqa: E402
 from training.network import Extractor, ExtractorConfig  # noqa: E402
 from training.optim import orthogonalise  # noqa: E402
-from training.presets import ExtractorPreset, RecognitionPreset, VoicePreset  # noqa: E402
-from training.separations import Separations, separate_scenes, smooth_response, take_apart  # noqa: E402
-from training.tasks import RECOGNITION, RecognitionTask, schedule  # noqa: E402
+from training.presets import ENROLLERS, ExtractorPreset, RecognitionPreset, VoicePreset  # noqa: E402
+from training.separations import separate_scenes, smooth_response, take_apart  # noqa: E402
+from training.tasks import FRONT, RECOGNITION, RecognitionTask, schedule  # noqa: E402
 from training.train import build, load_weights, run, save_weights  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -302,9 +303,9 @@ def test_two_workers_take_the_same_scenes_apart(kit, tmp_path):
         separate_scenes(network, kit, kit / "cache", "train", RECIPE, range(12), False, workers, (1.0,))
         found.append({p.name: p.read_bytes() for p in (kit / "cache").glob("separations-train*")})
     assert len(found[0]) == 6 and found[0] == found[1]
-    whole = Separations(kit / "cache", "train").entries
+    whole = json.loads((kit / "cache" / "separations-train.json").read_text())
     separate_scenes(network, kit, kit / "cache", "train", RECIPE, range(3, 9), False, 1, (1.0,))
-    assert Separations(kit / "cache", "train").entries == whole[3:9]
+    assert json.loads((kit / "cache" / "separations-train.json").read_text()) == whole[3:9]
 
 
 def test_a_scene_is_heard_through_another_response_each_time():
@@ -461,3 +462,38 @@ def test_the_student_is_no_part_of_its_teacher():
         Enroller().encoder.lstm.weight_ih_l0.add_(1.0)
     student = Enroller()
     torch.testing.assert_close(student.encoder.lstm.weight_ih_l0, load_ge2e().lstm.weight_ih_l0)
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("resemblyzer"), reason="pip install --no-deps resemblyzer")
+def test_the_front_end_of_enrollment_is_trained_alone(kit, tmp_path, monkeypatch):
+    monkeypatch.setattr(corpus, "SPEEDS", {"train": (1.0,), "val": (1.0,)})
+    short = dataclasses.replace(RECIPE, enrollment_samples=2 * RATE)
+    preset = dataclasses.replace(
+        ENROLLERS["front"], recipe=short, speeds=(1.0,), batch=2, steps=3, warmup=1, validation_scenes=2
+    )
+    start = tmp_path / "start.safetensors"
+    save_weights(build(preset, kit / "cache").network, start)
+    run(preset, "front", kit, kit / "cache", tmp_path, 1, start=start, validate_every=3)
+    before, after = load_file(start), load_file(tmp_path / "front" / "weights.safetensors")
+    changed = {name for name, value in after.items() if not torch.allclose(before[name], value, atol=1e-6)}
+    assert changed and all(name.startswith(FRONT) for name in changed)
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("resemblyzer"), reason="pip install --no-deps resemblyzer")
+@torch.no_grad()
+def test_what_is_kept_of_a_clip_is_measured_by_the_frontal_talker():
+    from training.enroller import Enroller, mid_power
+    from training.tasks import frontal_distance
+
+    torch.manual_seed(0)
+    network = Enroller(hidden=8)
+    # In turns, a talker straight ahead and one at the left ear alone.
+    turns = torch.arange(2 * RATE) // 4000 % 2
+    voices = 0.1 * torch.randn(2, 1, 2 * RATE) * torch.stack([turns, 1 - turns])[:, None]
+    image, aside = voices[0].expand(2, -1)[None], voices[1][None] * torch.tensor([1.0, 0.0])[:, None]
+    left, right, cross_re, _ = network.powers(image)
+    exact = mid_power(left, right, cross_re)
+    assert frontal_distance(network, exact, image) < 1e-3
+    assert frontal_distance(network, 100 * exact, image) < 1e-3  # the encoder hears a level of its own
+    clip = network.powers(image + aside)
+    assert frontal_distance(network, mid_power(*clip[:3]), image) > 0.2

@@ -1,7 +1,7 @@
 """Speech and noise, decoded once into memory-mapped arrays with the teacher's embeddings beside them.
 
 Decoding Opus costs more than rendering a scene; a memory map costs nothing and is shared by the training processes.
-Each training utterance is stored at three speeds: a changed speed moves pitch and formants together, so it counts as
+Each training utterance is stored at five speeds: a changed speed moves pitch and formants together, so it counts as
 another speaker with embeddings of its own.
 """
 
@@ -31,7 +31,7 @@ from training.teacher import SAMPLE_RATE, embed_many
 GROUP = 64  # utterances decoded and embedded together
 # Licences that a model's weights should not inherit.
 EXCLUDED_LICENCES = ("GPL", "CC-BY-SA", "CC BY-SA")
-SPEEDS = {"train": (1.0, 0.9, 1.1), "val": (1.0,), "test": (1.0,), "interferer": (1.0,)}
+SPEEDS = {"train": (1.0, 0.9, 1.1, 0.8, 1.2), "val": (1.0,), "test": (1.0,), "interferer": (1.0,)}
 
 
 def _read(path: Path, speed: float) -> NDArray[np.int16]:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import IterableDataset
 
 from hearable.synthesis.recipes import Material, TseRecipe, draw_tse
-from hearable.synthesis.render import render
+from hearable.synthesis.render import RenderedScene, render
 from hearable.synthesis.scene import Scene
 from training.corpus import CachedSounds
 from training.enrollments import Enrollments, sounds_of
@@ -95,6 +95,16 @@ class Endless(IterableDataset[tuple[Any, ...]]):
             yield from self.source.examples(index)
 
 
+def talker_images(rendered: RenderedScene, talkers: int) -> Audio:
+    """Images of the three loudest sources ``[3, 2, n]``: see `ExtractionScenes`."""
+    images = np.zeros((VOICES, *rendered.mixture.shape), np.float32)
+    loudest = rendered.images[:VOICES]
+    images[: len(loudest)] = loudest
+    if talkers < VOICES:
+        images[-1] = rendered.images[VOICES - 1 :].sum(0)
+    return images
+
+
 @dataclass(frozen=True)
 class ExtractionScenes:
     """Examples for the extraction network.
@@ -128,11 +138,7 @@ class ExtractionScenes:
         scene = self.curriculum.draw(index, rng, self.material, self.sounds)
         rendered = render(scene, self.sounds, self.material.listeners)
         speakers = [s.name for s in scene.sources if s.role != "noise"]
-        voices = np.zeros((VOICES, *rendered.mixture.shape), np.float32)
-        loudest = rendered.images[:VOICES]
-        voices[: len(loudest)] = loudest
-        if len(speakers) < VOICES:
-            voices[-1] = rendered.images[VOICES - 1 :].sum(0)
+        voices = talker_images(rendered, len(speakers))
         for i in range(min(self.targets, len(speakers))):
             absent = rng.random() < self.absent
             if absent:
@@ -165,7 +171,7 @@ class Voices:
 
 @dataclass(frozen=True)
 class EnrollmentScenes:
-    """Examples: enrollment clip [2, n], dry voice of its frontal talker [n], mean teacher embedding of theirs [256]."""
+    """Examples: enrollment clip [2, n], its frontal talker alone [2, n], mean teacher embedding of theirs [256]."""
 
     sounds: CachedSounds
     material: Material
@@ -176,10 +182,8 @@ class EnrollmentScenes:
         """One enrollment scene."""
         seed = int(np.random.default_rng([self.seed, index]).integers(2**62))
         scene = draw_tse(seed, self.material, self.recipe).enrollment
-        clip = render(scene, self.sounds, self.material.listeners).mixture
-        talker = scene.sources[0]
-        dry = np.concatenate([self.sounds.read(c.sound, c.start, c.samples) for c in talker.clips])[-scene.samples :]
-        yield clip, dry, self.sounds.mean_embedding(talker.name)
+        rendered = render(scene, self.sounds, self.material.listeners)
+        yield rendered.mixture, rendered.images[0], self.sounds.mean_embedding(scene.sources[0].name)
 
 
 def collate(examples: list[tuple[Any, ...]]) -> list[Tensor]:

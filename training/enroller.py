@@ -4,7 +4,7 @@ A front end sees, for every mel band and frame, how much of the sound arrives al
 of the mid channel's mel power; the GE2E encoder (Wan et al., ICASSP 2018), started from its pretrained weights,
 turns what is left into the embedding, piece by piece as it was trained to. Both are trained together towards the
 embedding that the pretrained encoder gives the speaker's dry recordings (the distillation of *Look Once to Hear*,
-CHI 2024), with the dry voice's mel power as a helper.
+CHI 2024), with the mel power of the frontal talker alone as a helper.
 """
 
 from __future__ import annotations
@@ -74,20 +74,21 @@ class Enroller(nn.Module):
         re, im = self.spectrum(audio)
         return (re.square() + im.square()) @ self.mel
 
-    def analyse(self, clip: Tensor, half: bool = False) -> tuple[Tensor, Tensor, Tensor]:
-        """Embedding ``[batch, 256]``; the frontal mel power ``[batch, frames, 40]`` as found, and levelled.
-
-        Args:
-            clip: ``[batch, 2, samples]``.
-            half: run the encoder in bfloat16.
-        """
+    def powers(self, clip: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """``[batch, 2, samples]`` -> mel power of either ear ``[batch, frames, 40]``, cross-power's re and im."""
         re, im = self.spectrum(clip)
         left_re, right_re, left_im, right_im = re[:, 0], re[:, 1], im[:, 0], im[:, 1]
-        left = (left_re.square() + left_im.square()) @ self.mel
-        right = (right_re.square() + right_im.square()) @ self.mel
-        cross_re = (left_re * right_re + left_im * right_im) @ self.mel
-        cross_im = (left_im * right_re - left_re * right_im) @ self.mel
-        mid = (left + right + 2 * cross_re).clamp_min(0) / 4
+        return (
+            (left_re.square() + left_im.square()) @ self.mel,
+            (right_re.square() + right_im.square()) @ self.mel,
+            (left_re * right_re + left_im * right_im) @ self.mel,
+            (left_im * right_re - left_re * right_im) @ self.mel,
+        )
+
+    def frontal(self, clip: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Mel power of the frontal talker ``[batch, frames, 40]``, the clip's level, and what the front end sees."""
+        left, right, cross_re, cross_im = self.powers(clip)
+        mid = mid_power(left, right, cross_re)
         level = mid.mean((1, 2), keepdim=True) + EPS
         both = (left * right).sqrt() + EPS * level
         features = torch.cat(
@@ -101,20 +102,34 @@ class Enroller(nn.Module):
             -1,
         )
         hidden, _ = self.front(features)
-        kept = mid * torch.sigmoid(self.mask(hidden))
+        return mid * torch.sigmoid(self.mask(hidden)), level, hidden
+
+    def analyse(self, clip: Tensor, half: bool = False) -> tuple[Tensor, Tensor]:
+        """Embedding ``[batch, 256]``, and the mel power of the frontal talker ``[batch, frames, 40]``.
+
+        Args:
+            clip: ``[batch, 2, samples]``.
+            half: run the encoder in bfloat16.
+        """
+        kept, level, hidden = self.frontal(clip)
         # The encoder knows voices as a microphone hears them, not through ears.
         voice = levelled(kept * self.equaliser.exp(), EPS * level)
         weight = torch.softmax(self.attention(hidden), 1)
         pieces, share = in_pieces(voice), in_pieces(weight).sum((2, 3))
         with torch.autocast("cpu", torch.bfloat16) if half else contextlib.nullcontext():
             embeddings = self.encoder(pieces.flatten(0, 1)).float().unflatten(0, (len(clip), -1))
-        return F.normalize((embeddings * share[..., None]).sum(1), dim=-1), kept, voice
+        return F.normalize((embeddings * share[..., None]).sum(1), dim=-1), kept
 
     def forward(self, clip: Tensor) -> tuple[Tensor, Tensor]:
         """One clip ``[2, samples]`` -> embedding ``[256]``, and the share of the energy that was kept, in 0..1."""
-        embedding, kept, _ = self.analyse(clip[None])
+        embedding, kept = self.analyse(clip[None])
         total = self.mel_power(clip).mean(0)
         return embedding[0], kept.sum() / (total.sum() + EPS)
+
+
+def mid_power(left: Tensor, right: Tensor, cross_re: Tensor) -> Tensor:
+    """Power of the mean of both ears, from `Enroller.powers`."""
+    return (left + right + 2 * cross_re).clamp_min(0) / 4
 
 
 def levelled(mels: Tensor, floor: Tensor | float = EPS) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from hearable.synthesis.recipes import TseRecipe
+from training.corpus import SPEEDS
 from training.network import ExtractorConfig
 from training.seld_data import Shape
 from training.tfgridnet import TFGridNetConfig
@@ -47,7 +48,7 @@ class SpeechPreset(Optimisation):
     """A run on scenes of the data's speakers, each speeded up and slowed down to make more of them."""
 
     recipe: TseRecipe = field(default_factory=lambda: TseRecipe(samples=320 * 128, enrollment_samples=16000))
-    speeds: tuple[float, ...] = (1.0, 0.9, 1.1)
+    speeds: tuple[float, ...] = SPEEDS["train"]
     validation_scenes: int = 256
 
 
@@ -99,13 +100,14 @@ class RecognitionPreset(SpeechPreset):
 
 @dataclass(frozen=True)
 class EnrollerPreset(SpeechPreset):
-    """A training run of the enrollment network."""
+    """A training run of the enrollment network: of its front end alone, or with the encoder behind it (``embed``)."""
 
     recipe: TseRecipe = field(
         default_factory=lambda: TseRecipe(samples=16000, enrollment_samples=64000, off_axis_deg=20.0)
     )
     warmup: int = 100
     decay_share: float = 0.5
+    embed: bool = True
     half: bool = False  # faster where the CPU multiplies in bfloat16
     validation_scenes: int = 64
 
@@ -125,9 +127,10 @@ class SeldPreset(Optimisation):
 
 EXTRACTORS = {
     "base": ExtractorPreset(),
-    # To go on from "base": over 2 s a network need not learn to keep a voice to one output.
+    # To go on from "base": over 2 s a network need not learn to keep a voice to one output; and where nobody ever
+    # moves, it learns to rely on that.
     "base-long": ExtractorPreset(
-        recipe=replace(MIXTURES, samples=640 * 128),
+        recipe=replace(MIXTURES, samples=640 * 128, turn_deg_s=45.0, moving_share=0.2),
         batch=2,
         ramp=0,
         learning_rate=7e-4,
@@ -143,4 +146,4 @@ EXTRACTORS = {
 }
 VOICES = {"voice": VoicePreset(), "tiny-voice": VoicePreset(network=TINY)}
 RECOGNITIONS = {"recognition": RecognitionPreset(), "tiny-recognition": RecognitionPreset(network=TINY)}
-ENROLLERS = {"enroll": EnrollerPreset()}
+ENROLLERS = {"enroll": EnrollerPreset(), "front": EnrollerPreset(embed=False, batch=24)}

@@ -19,9 +19,10 @@ from rich.progress import track
 from torch import Tensor
 
 from hearable.processes import process_map
-from hearable.synthesis.recipes import TseRecipe
+from hearable.synthesis.recipes import TseRecipe, draw_tse
+from hearable.synthesis.render import render
 from training.corpus import CachedSounds, load_material
-from training.data import Curriculum, ExtractionScenes, collate, speaker_embedding
+from training.data import speaker_embedding, talker_images
 from training.enrollments import Enrollments, sounds_of
 from training.fused import FUSED
 from training.losses import separation_loss
@@ -64,19 +65,20 @@ class _Separating:
         torch.set_num_threads(1)
         torch.set_flush_denormal(True)
         sounds, material = _material(self.data, self.cache, self.split, self.speeds)
-        curriculum = Curriculum(self.recipe, 0)
-        drawn = ExtractionScenes(sounds, material, curriculum, seed=SEED, targets=1)
-        mixture, _, _, talkers, _ = collate([next(drawn.examples(number)) for number in numbers])
-        columns = [column.numpy() for column in take_apart(self.network, mixture, talkers, self.half)]
-        scenes = [curriculum.draw(n, np.random.default_rng([SEED, n]), material, sounds) for n in numbers]
+        seeds = [int(np.random.default_rng([SEED, number]).integers(2**62)) for number in numbers]
+        drawn = [draw_tse(seed, material, self.recipe) for seed in seeds]
+        scenes = [render(scene.mixture, sounds, material.listeners) for scene in drawn]
+        speakers = [[source.name for source in scene.mixture.sources if source.role != "noise"] for scene in drawn]
+        mixture = torch.from_numpy(np.stack([scene.mixture for scene in scenes]))
+        talkers = torch.from_numpy(
+            np.stack([talker_images(scene, len(names)) for scene, names in zip(scenes, speakers, strict=True)])
+        )
+        columns = take_apart(self.network, mixture, talkers, self.half)
         entries = [
-            {
-                "speakers": [source.name for source in scene.sources if source.role != "noise"],
-                "sounds": sorted(sounds_of(scene)),
-            }
-            for scene in scenes
+            {"speakers": names, "sounds": sorted(sounds_of(scene.mixture))}
+            for scene, names in zip(drawn, speakers, strict=True)
         ]
-        return columns, entries
+        return [column.numpy() for column in columns], entries
 
 
 _material = functools.cache(load_material)
@@ -129,51 +131,36 @@ def separate_scenes(
     temporary.replace(cache / f"separations-{split}.json")
 
 
-class Separations:
-    """What `separate_scenes` wrote for a split. The scenes repeat, in another order each time."""
-
-    def __init__(self, cache: Path, split: str, seed: int = 5):
-        self.columns = [np.load(cache / f"separations-{split}-{field}.npy", mmap_mode="r") for field in FIELDS]
-        self.entries = json.loads((cache / f"separations-{split}.json").read_text())
-        self.seed = seed
-
-    def draw(self, index: int) -> tuple[int, np.random.Generator]:
-        """Which scene example number ``index`` of a run is of, and its random numbers."""
-        count = len(self.entries)
-        scene = int(np.random.default_rng([self.seed, index // count]).permutation(count)[index % count])
-        return scene, np.random.default_rng([self.seed, index])
-
-    def fields(self, scene: int, timbre_db: float, rng: np.random.Generator) -> tuple[NDArray[np.float32], ...]:
-        """`FIELDS` of a scene, as heard through a random frequency response of about so many decibels."""
-        levels, *rest = (np.array(column[scene]) for column in self.columns)
-        # Recognition must not lean on a microphone, room or head.
-        factor = 10 ** (LOUDNESS / 10 * timbre_db * smooth_response(levels.shape[-1], rng))
-        return (levels * factor).astype(np.float32), *rest
-
-
-@dataclass(frozen=True)
 class SeparatedScenes:
-    """Examples: a scene's `FIELDS`, and the embeddings ``[2, 256]`` of its first two talkers.
+    """Examples: `FIELDS` of a scene, as `separate_scenes` wrote them, and embeddings ``[2, 256]`` of its first talkers.
 
-    In a share ``predicted`` an embedding is what the enrollment network made of a noisy clip, not the teacher's.
+    In a share ``predicted`` an embedding is what the enrollment network made of a noisy clip, not the teacher's. Scenes
+    are heard through a random frequency response of about ``timbre_db``. They repeat, in another order each time.
     """
 
-    sounds: CachedSounds
-    separations: Separations
-    enrollments: Enrollments
-    predicted: float
-    timbre_db: float
+    def __init__(
+        self, sounds: CachedSounds, cache: Path, split: str, predicted: float, timbre_db: float, seed: int = 5
+    ):
+        self.columns = [np.load(cache / f"separations-{split}-{field}.npy", mmap_mode="r") for field in FIELDS]
+        self.entries = json.loads((cache / f"separations-{split}.json").read_text())
+        self.sounds, self.enrollments = sounds, Enrollments(cache, split)
+        self.predicted, self.timbre_db, self.seed = predicted, timbre_db, seed
 
     def examples(self, index: int) -> Iterator[tuple[NDArray[np.float32], ...]]:
         """One scene."""
-        scene, rng = self.separations.draw(index)
-        entry = self.separations.entries[scene]
+        count = len(self.entries)
+        scene = int(np.random.default_rng([self.seed, index // count]).permutation(count)[index % count])
+        rng = np.random.default_rng([self.seed, index])
+        entry = self.entries[scene]
         played = frozenset(entry["sounds"])
         embeddings = [
             speaker_embedding(speaker, played, self.sounds, rng, self.enrollments, self.predicted)
             for speaker in entry["speakers"][:2]
         ]
-        yield *self.separations.fields(scene, self.timbre_db, rng), np.stack(embeddings)
+        levels, *rest = (np.array(column[scene]) for column in self.columns)
+        # Recognition must not lean on a microphone, room or head.
+        factor = 10 ** (LOUDNESS / 10 * self.timbre_db * smooth_response(levels.shape[-1], rng))
+        yield (levels * factor).astype(np.float32), *rest, np.stack(embeddings)
 
 
 def smooth_response(bands: int, rng: np.random.Generator) -> NDArray[np.float64]:

@@ -11,7 +11,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training.enroller import levelled
+from training.enroller import EPS, Enroller, levelled, mid_power
 from training.fused import FUSED
 from training.losses import distortion_of, negative_snr_db, separation_loss, si_sdr_db, steering_loss
 from training.network import Extractor
@@ -19,6 +19,7 @@ from training.optim import Muon
 from training.tfgridnet import TFGridNet
 
 RECOGNITION = ("voice.", "conditioner.", "sharpness", "nobody")  # what a run of the recognition trains
+FRONT = ("front.", "mask.")  # of the enrollment network
 DECISION_FRAMES = 32  # 256 ms: earlier nobody can tell whose voice it is
 
 
@@ -197,23 +198,31 @@ class RecognitionTask(Task):
 
 
 class EnrollerTask(Task):
-    """Enrollment: towards the teacher's embedding of the dry voice, with the dry voice's mel power as a helper.
+    """Enrollment: the front end towards the frontal talker alone, all of it towards the teacher's embedding.
 
-    The plain cosine distance, and that of the standardised embeddings: what tells people apart counts twice.
+    The plain cosine distance, and that of the standardised embeddings: what tells people apart counts twice. The front
+    end learns its part several times faster without the encoder behind it (the preset's ``embed``).
     """
 
+    def __init__(self, network: nn.Module, preset: Any):
+        super().__init__(network, preset)
+        for name, parameter in network.named_parameters():
+            parameter.requires_grad_(preset.embed or name.startswith(FRONT))
+
     def loss(self, batch: list[Tensor]) -> Tensor:
-        clip, dry, teacher = batch
+        clip, image, teacher = batch
         network = self.network
-        embedding, _, voice = network.analyse(clip, self.preset.half)
-        wanted = levelled(network.mel_power(dry)).pow(0.3)
-        helper = F.l1_loss((voice + 1e-9).pow(0.3), wanted) / wanted.mean()
+        if not self.preset.embed:
+            return frontal_distance(network, network.frontal(clip)[0], image)
+        embedding, kept = network.analyse(clip, self.preset.half)
         centred = F.cosine_similarity(network.standardise(embedding), network.standardise(teacher))
-        return (1 - F.cosine_similarity(embedding, teacher)).mean() + (1 - centred).mean() + 0.3 * helper
+        distance = (1 - F.cosine_similarity(embedding, teacher)).mean() + (1 - centred).mean()
+        return distance + 0.3 * frontal_distance(network, kept, image)
 
     def validation_step(self, batch: list[Tensor], index: int) -> None:
-        clip, _, teacher = batch
-        embedding, _, _ = self.network.analyse(clip)
+        clip, image, teacher = batch
+        embedding, kept = self.network.analyse(clip)
+        self.log("val/frontal", frontal_distance(self.network, kept, image), prog_bar=True, sync_dist=True)
         found, right = self.network.standardise(embedding), self.network.standardise(teacher)
         likeness = F.normalize(found, dim=-1) @ F.normalize(right, dim=-1).T
         self.log("val/cosine", F.cosine_similarity(embedding, teacher).mean(), prog_bar=True, sync_dist=True)
@@ -221,6 +230,19 @@ class EnrollerTask(Task):
         # Of two people, the share of clips that are more like the one who speaks.
         told = (likeness.diag()[:, None] > likeness).sum() / max(1, likeness.numel() - len(likeness))
         self.log("val/told_apart", told, prog_bar=True, sync_dist=True)
+
+
+def frontal_distance(network: Enroller, kept: Tensor, image: Tensor) -> Tensor:
+    """How far the mel power that was kept is from the frontal talker's alone, ``[clips, 2, samples]``: both levelled.
+
+    Relative, and of compressed power: once as loudness, once nearer to power, which the encoder takes.
+    """
+    with torch.no_grad():
+        left, right, cross_re, _ = network.powers(image)
+        wanted = levelled(mid_power(left, right, cross_re)) + EPS
+    found = levelled(kept) + EPS
+    loudness, power = (F.l1_loss(found.pow(p), wanted.pow(p)) / wanted.pow(p).mean() for p in (0.3, 0.6))
+    return loudness + 0.5 * power
 
 
 def separated(network: Extractor, mixture: Tensor, half: bool) -> tuple[Tensor, Tensor]:

@@ -24,7 +24,7 @@ from training.enroller import Enroller
 from training.enrollments import Enrollments
 from training.network import Extractor, ExtractorConfig
 from training.presets import EnrollerPreset, ExtractorPreset, RecognitionPreset, VoicePreset
-from training.separations import SeparatedScenes, Separations
+from training.separations import SeparatedScenes
 from training.tasks import (
     RECOGNITION,
     EnrollerTask,
@@ -111,8 +111,7 @@ class Scenes(lightning.LightningDataModule):
             return Voices(sounds, material, preset.recipe)
         if isinstance(preset, RecognitionPreset):
             predicted, timbre_db = (preset.predicted, preset.timbre_db) if train else (1.0, 0.0)
-            separations, enrollments = Separations(self.cache, split), Enrollments(self.cache, split)
-            return SeparatedScenes(sounds, separations, enrollments, predicted, timbre_db)
+            return SeparatedScenes(sounds, self.cache, split, predicted, timbre_db)
         # Validated by the test protocol.
         recipe = preset.recipe if train else TseRecipe(preset.validation_samples, enrollment_samples=16000)
         return ExtractionScenes(

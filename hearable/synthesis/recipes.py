@@ -59,6 +59,7 @@ class TseRecipe:
         absent_share: share of mixtures in which the enrolled speaker does not speak; as many others do.
         turn_deg_s: how fast each talker of the mixture goes round the listener, either way, at most.
         head_turn_deg_s: how fast the listener's head turns in the mixture, either way, at most.
+        moving_share: share of mixtures in which talkers and head move at all.
         microphone_noise_db: level of the microphones' own noise, in dB relative to full scale; none for ``None``.
         clip_db: level at which the microphones clip, in dB relative to full scale; none for ``None``.
         ear_gain_db: error of each ear's gain, either way, at most.
@@ -76,6 +77,7 @@ class TseRecipe:
     absent_share: float = 0.0
     turn_deg_s: float = 0.0
     head_turn_deg_s: float = 0.0
+    moving_share: float = 1.0
     microphone_noise_db: tuple[float, float] | None = None
     clip_db: tuple[float, float] | None = None
     ear_gain_db: float = 0.0
@@ -192,11 +194,11 @@ def draw_tse(seed: int, material: Material, recipe: TseRecipe) -> TseScene:
     # With draws of their own: the same scenes with and without motion and faults can be compared.
     real = np.random.default_rng([seed, REALITY])
     microphones = _microphones(real, recipe)
-    moving = tuple(
-        replace(s, turn_deg_s=float(real.uniform(-1, 1)) * recipe.turn_deg_s) if s.role != "noise" else s
-        for s in sources
-    )
+    turns = [float(real.uniform(-1, 1)) * recipe.turn_deg_s if s.role != "noise" else 0.0 for s in sources]
     head_turn = float(real.uniform(-1, 1)) * recipe.head_turn_deg_s
+    if real.random() >= recipe.moving_share:
+        turns, head_turn = [0.0] * len(turns), 0.0
+    moving = tuple(replace(s, turn_deg_s=turn) for s, turn in zip(sources, turns, strict=True))
     return TseScene(
         mixture=Scene(seed, n, name, reference, moving, head_turn, microphones),
         enrollment=Scene(seed, m, name, reference, (in_front, *around), 0.0, microphones),
