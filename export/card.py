@@ -38,7 +38,7 @@ def write_card(path: Path, history: str, verification: dict[str, float]) -> Path
             f"- {spec.sample_rate_hz} Hz, chunk {spec.chunk_samples}, lookahead {spec.lookahead_samples} samples: "
             f"algorithmic latency {1000 * spec.latency_samples / spec.sample_rate_hz:.0f} ms",
         ]
-    facts.append(f"- {path.stat().st_size / 1e6:.2f} MB, ONNX, float32")
+    facts.append(f"- {path.stat().st_size / 1e6:.2f} MB, ONNX")
     checks = [f"- {what}: {difference:.1e}" for what, difference in verification.items()]
     card = path.with_suffix(".md")
     text = "\n".join(

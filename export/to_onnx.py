@@ -5,9 +5,11 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
+import numpy as np
 import onnx
 import onnxslim
 import torch
+from onnx import TensorProto, numpy_helper
 from torch import Tensor, nn
 
 from export.step import OPSET, states, step_model
@@ -17,6 +19,7 @@ from training.enroller import Enroller
 from training.network import CHUNK, LOOKAHEAD, Extractor
 
 SAMPLE_RATE = 16000
+LARGE = 1024  # values of a weight that is worth a node
 
 
 class _Step(nn.Module):
@@ -125,6 +128,26 @@ def export_extractor(network: nn.Module, name: str, space: str, folder: Path) ->
     return path, conditioner
 
 
+def halved(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The same graph, weights that half precision holds exactly stored in it: onnxruntime widens them as it loads."""
+    compact = onnx.ModelProto()
+    compact.CopyFrom(model)
+    graph = compact.graph
+    casts = []
+    for tensor in graph.initializer:
+        values = numpy_helper.to_array(tensor)
+        with np.errstate(over="ignore"):
+            half = values.astype(np.float16)
+        if values.dtype == np.float32 and values.size >= LARGE and np.array_equal(half, values):
+            casts.append(onnx.helper.make_node("Cast", [f"{tensor.name}.half"], [tensor.name], to=TensorProto.FLOAT))
+            tensor.CopyFrom(numpy_helper.from_array(half, f"{tensor.name}.half"))
+    nodes = [*casts, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    onnx.checker.check_model(compact)
+    return compact
+
+
 def export_enroller(network: Enroller, name: str, space: str, folder: Path) -> Path:
     """Write ``<name>.onnx``: a clip of any length to an embedding."""
     spec = ModelSpec(
@@ -139,5 +162,5 @@ def export_enroller(network: Enroller, name: str, space: str, folder: Path) -> P
     path = folder / f"{name}.onnx"
     clip = torch.randn(2, 4 * SAMPLE_RATE) * 0.05
     model = _trace(network, (clip,), ["clip"], ["embedding", "frontal"], path, {"clip": {1: "samples"}})
-    _write(model, spec, path)
+    _write(halved(model), spec, path)
     return path
