@@ -48,7 +48,7 @@ Weights = Annotated[
     typer.Argument(exists=True, dir_okay=False, help="Weights (safetensors) that `python -m training` wrote."),
 ]
 Out = Annotated[Path, typer.Option(file_okay=False, help="Folder of the models.")]
-SPACE = "enroll-2"
+SPACE = "enroll-3"
 Space = Annotated[str, typer.Option(help="Name of the embedding space: the enrollment network's name and version.")]
 History = Annotated[str, typer.Option(help="How it was trained, for the card.")]
 
