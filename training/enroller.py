@@ -69,11 +69,6 @@ class Enroller(nn.Module):
         re, im = bins.transpose(1, 2).chunk(2, -1)
         return re.unflatten(0, lead), im.unflatten(0, lead)
 
-    def mel_power(self, audio: Tensor) -> Tensor:
-        """``[batch, samples]`` -> ``[batch, frames, 40]``."""
-        re, im = self.spectrum(audio)
-        return (re.square() + im.square()) @ self.mel
-
     def powers(self, clip: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """``[batch, 2, samples]`` -> mel power of either ear ``[batch, frames, 40]``, cross-power's re and im."""
         re, im = self.spectrum(clip)
@@ -85,9 +80,8 @@ class Enroller(nn.Module):
             (left_im * right_re - left_re * right_im) @ self.mel,
         )
 
-    def frontal(self, clip: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Mel power of the frontal talker ``[batch, frames, 40]``, the clip's level, and what the front end sees."""
-        left, right, cross_re, cross_im = self.powers(clip)
+    def frontal(self, left: Tensor, right: Tensor, cross_re: Tensor, cross_im: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Of `powers`: mel power of the frontal talker ``[batch, frames, 40]``, the level, what the GRU makes of it."""
         mid = mid_power(left, right, cross_re)
         level = mid.mean((1, 2), keepdim=True) + EPS
         both = (left * right).sqrt() + EPS * level
@@ -104,27 +98,27 @@ class Enroller(nn.Module):
         hidden, _ = self.front(features)
         return mid * torch.sigmoid(self.mask(hidden)), level, hidden
 
-    def analyse(self, clip: Tensor, half: bool = False) -> tuple[Tensor, Tensor]:
-        """Embedding ``[batch, 256]``, and the mel power of the frontal talker ``[batch, frames, 40]``.
+    def analyse(self, clip: Tensor, half: bool = False) -> tuple[Tensor, Tensor, Tensor]:
+        """Embedding ``[batch, 256]``; mel power ``[batch, frames, 40]`` of the frontal talker, and of all sound.
 
         Args:
             clip: ``[batch, 2, samples]``.
             half: run the encoder in bfloat16.
         """
-        kept, level, hidden = self.frontal(clip)
+        left, right, cross_re, cross_im = self.powers(clip)
+        kept, level, hidden = self.frontal(left, right, cross_re, cross_im)
         # The encoder knows voices as a microphone hears them, not through ears.
         voice = levelled(kept * self.equaliser.exp(), EPS * level)
         weight = torch.softmax(self.attention(hidden), 1)
         pieces, share = in_pieces(voice), in_pieces(weight).sum((2, 3))
         with torch.autocast("cpu", torch.bfloat16) if half else contextlib.nullcontext():
             embeddings = self.encoder(pieces.flatten(0, 1)).float().unflatten(0, (len(clip), -1))
-        return F.normalize((embeddings * share[..., None]).sum(1), dim=-1), kept
+        return F.normalize((embeddings * share[..., None]).sum(1), dim=-1), kept, (left + right) / 2
 
     def forward(self, clip: Tensor) -> tuple[Tensor, Tensor]:
         """One clip ``[2, samples]`` -> embedding ``[256]``, and the share of the energy that was kept, in 0..1."""
-        embedding, kept = self.analyse(clip[None])
-        total = self.mel_power(clip).mean(0)
-        return embedding[0], kept.sum() / (total.sum() + EPS)
+        embedding, kept, heard = self.analyse(clip[None])
+        return embedding[0], kept.sum() / (heard.sum() + EPS)
 
 
 def mid_power(left: Tensor, right: Tensor, cross_re: Tensor) -> Tensor:

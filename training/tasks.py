@@ -213,15 +213,15 @@ class EnrollerTask(Task):
         clip, image, teacher = batch
         network = self.network
         if not self.preset.embed:
-            return frontal_distance(network, network.frontal(clip)[0], image)
-        embedding, kept = network.analyse(clip, self.preset.half)
+            return frontal_distance(network, network.frontal(*network.powers(clip))[0], image)
+        embedding, kept, _ = network.analyse(clip, self.preset.half)
         centred = F.cosine_similarity(network.standardise(embedding), network.standardise(teacher))
         distance = (1 - F.cosine_similarity(embedding, teacher)).mean() + (1 - centred).mean()
         return distance + 0.3 * frontal_distance(network, kept, image)
 
     def validation_step(self, batch: list[Tensor], index: int) -> None:
         clip, image, teacher = batch
-        embedding, kept = self.network.analyse(clip)
+        embedding, kept, _ = self.network.analyse(clip)
         self.log("val/frontal", frontal_distance(self.network, kept, image), prog_bar=True, sync_dist=True)
         found, right = self.network.standardise(embedding), self.network.standardise(teacher)
         likeness = F.normalize(found, dim=-1) @ F.normalize(right, dim=-1).T
