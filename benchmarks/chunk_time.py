@@ -57,7 +57,7 @@ def main(
 ) -> None:
     """Print the table."""
     with tempfile.TemporaryDirectory() as folder:
-        paper, _ = export_extractor(TFGridNet(TFGridNetConfig()), "paper", "enroll-1", Path(folder))
+        paper, _ = export_extractor(TFGridNet(TFGridNetConfig()), "paper", "untrained", Path(folder))
         streams = {"paper (causal TF-GridNet)": Stream(*open_pair(paper)), model: Stream(*open_pair(model))}
     table = Table("turns of", "network", "M MAC", "mean ms", "p50", "p95", "p99", "ratio of p50")
     for turn in (1, 25):

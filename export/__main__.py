@@ -1,18 +1,20 @@
 """``python -m export``: weights to verified ONNX with card and hashes, and a model to what a device takes.
 
-python -m export extractor WEIGHTS     python -m export MODEL --out DIR [--int8] [--ort] [--c]
-python -m export enroller WEIGHTS
+python -m export extractor WEIGHTS     python -m export verify WEIGHTS MODEL
+python -m export enroller WEIGHTS      python -m export scores CARD SUMMARY
+python -m export MODEL --out DIR [--int8] [--ort] [--c]
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import click
 import typer
@@ -20,12 +22,13 @@ from safetensors import SafetensorError
 from torch import nn
 from typer.core import TyperGroup
 
-from export.card import write_card, write_sums
+from export.card import add_scores, write_card, write_sums
 from export.lower import UnsupportedGraph
 from export.to_onnx import export_enroller, export_extractor
 from export.variants import Scoring, make
-from export.verify import verify_enroller, verify_extractor
+from export.verify import VerificationError, verify_enroller, verify_extractor
 from hearable.errors import HearableError
+from hearable.session import Graph
 from training.enroller import Enroller
 from training.presets import EXTRACTORS
 from training.train import load_weights, make_network
@@ -48,7 +51,7 @@ Weights = Annotated[
     typer.Argument(exists=True, dir_okay=False, help="Weights (safetensors) that `python -m training` wrote."),
 ]
 Out = Annotated[Path, typer.Option(file_okay=False, help="Folder of the models.")]
-SPACE = "enroll-3"
+SPACE = "enroll-4"
 Space = Annotated[str, typer.Option(help="Name of the embedding space: the enrollment network's name and version.")]
 History = Annotated[str, typer.Option(help="How it was trained, for the card.")]
 
@@ -59,6 +62,17 @@ def load(network: nn.Module, weights: Path) -> None:
         load_weights(network, weights)
     except (RuntimeError, SafetensorError) as problem:
         raise typer.BadParameter(f"{weights}: these are not weights of such a network") from problem
+
+
+def _known(preset: str) -> str:
+    if preset not in EXTRACTORS:
+        raise typer.BadParameter(f"preset {preset}: expected one of {', '.join(EXTRACTORS)}")
+    return preset
+
+
+def _fail(problem: Exception) -> NoReturn:
+    print(f"error: {problem}", file=sys.stderr)
+    raise typer.Exit(1) from problem
 
 
 @contextlib.contextmanager
@@ -79,12 +93,11 @@ def extractor(
     name: Annotated[str | None, typer.Option(help="Of the model. Default: the preset's.")] = None,
     out: Out = Path("models"),
     space: Space = SPACE,
-    history: History = "",
+    *,
+    history: History,
 ) -> None:
     """Export an extraction network with its conditioner."""
-    if preset not in EXTRACTORS:
-        raise typer.BadParameter(f"preset {preset}: expected one of {', '.join(EXTRACTORS)}")
-    network = make_network(EXTRACTORS[preset].network)
+    network = make_network(EXTRACTORS[_known(preset)].network)
     load(network, weights)
     with staged(out) as folder:
         path, _ = export_extractor(network, name or preset, space, folder)
@@ -97,7 +110,8 @@ def enroller(
     name: Annotated[str, typer.Option(help="Of the model.")] = "enroll",
     out: Out = Path("models"),
     space: Space = SPACE,
-    history: History = "",
+    *,
+    history: History,
 ) -> None:
     """Export an enrollment network."""
     network = Enroller()
@@ -105,6 +119,38 @@ def enroller(
     with staged(out) as folder:
         path = export_enroller(network, name, space, folder)
         write_card(path, history, verify_enroller(network, path))
+
+
+@app.command()
+def verify(
+    weights: Weights,
+    model: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="The ONNX file that was made of them.")],
+    preset: Annotated[str, typer.Option(help=f"Of an extractor: {', '.join(EXTRACTORS)}.")] = "base",
+) -> None:
+    """Compare torch, whole and streaming, with ONNX, streaming, over 2,000 chunks: fails above 1e-4."""
+    try:
+        if Graph(model).spec.kind == "enroller":
+            network: nn.Module = Enroller()
+            load(network, weights)
+            verify_enroller(network, model)
+        else:
+            network = make_network(EXTRACTORS[_known(preset)].network)
+            load(network, weights)
+            verify_extractor(network, model)
+    except (HearableError, VerificationError) as problem:
+        _fail(problem)
+
+
+@app.command()
+def scores(
+    card: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Card of a model, as models/base.md.")],
+    summary: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="summary.json of `hearable evaluate`.")],
+) -> None:
+    """Put the scores of an evaluation on a model's card."""
+    try:
+        add_scores(card, json.loads(summary.read_text()))
+    except HearableError as problem:
+        _fail(problem)
 
 
 @app.command()
@@ -128,8 +174,7 @@ def variants(
     try:
         make(model, out, int8, ort, c, scoring)
     except (HearableError, UnsupportedGraph) as problem:
-        print(f"error: {problem}", file=sys.stderr)
-        raise typer.Exit(1) from problem
+        _fail(problem)
 
 
 if __name__ == "__main__":

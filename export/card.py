@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 from hearable.checkpoints import SUMS
+from hearable.errors import ModelAltered
 from hearable.session import Graph
 
 DATA = """\
@@ -15,6 +17,8 @@ KEMAR and Surrey head and room responses; freesound, moodist and Berlin noise re
 Recordings under GPL or share-alike licences were left out. Speaker embeddings were distilled from the GE2E encoder of
 the package resemblyzer (Apache-2.0).
 """
+
+SCORES, DIFFERENCES = "## Scores: ", "## Largest difference to the torch network"
 
 
 def write_card(path: Path, history: str, verification: dict[str, float]) -> Path:
@@ -53,7 +57,7 @@ def write_card(path: Path, history: str, verification: dict[str, float]) -> Path
             "",
             DATA.strip(),
             "",
-            "## Largest difference to the torch network",
+            DIFFERENCES,
             "",
             *checks,
             "",
@@ -61,15 +65,54 @@ def write_card(path: Path, history: str, verification: dict[str, float]) -> Path
             "",
         ]
     )
-    temporary = card.with_suffix(".md.tmp")
-    temporary.write_text(text)
-    temporary.replace(card)
+    _replace(card, text)
     return card
+
+
+def add_scores(card: Path, summary: dict[str, Any]) -> None:
+    """Write the scores of an evaluation into a card, in place of those it had.
+
+    Args:
+        card: of the extractor or the enroller that was evaluated.
+        summary: the ``summary.json`` of `hearable evaluate`.
+
+    Raises:
+        ModelAltered: the summary is of another file than the one beside the card.
+    """
+    graph, settings = card.with_suffix(".onnx"), summary["settings"]
+    if hashlib.sha256(graph.read_bytes()).hexdigest() not in settings["sha256"].values():
+        raise ModelAltered(f"{graph}: expected the model that was evaluated, found another one: evaluate this one")
+    rows = [f"- SI-SDRi, {of} enrollment: {_interval(found, 'si_sdri_db')} dB, SNRi {_interval(found, 'snri_db')} dB, "
+            f"wrong person {found['confused']['mean']['value']:.1%}"
+            for of, found in summary["enrollment"].items()]  # fmt: skip
+    rows += [f"- SI-SDRi, {of}: {_interval(found, 'si_sdri_db')} dB" for of, found in summary["beside"].items()]
+    if "alone" in summary:
+        rows.append(f"- SI-SDR, target alone: {_interval(summary['alone'], 'si_sdr_db')} dB")
+    if "absent" in summary:
+        rows.append(f"- output below input, target absent: {_interval(summary['absent'], 'leak_db')} dB")
+    title = f"{SCORES}{summary['scenes']} scenes of the split `{settings['split']}`, extractor `{settings['model']}`"
+    text = card.read_text()
+    before, _, rest = text.partition(SCORES)
+    if rest:
+        rest = DIFFERENCES + rest.partition(DIFFERENCES)[2]
+    else:
+        before, _, rest = text.partition(DIFFERENCES)
+        rest = DIFFERENCES + rest
+    _replace(card, "\n".join([before + title, "", *rows, "", "Mean and 95% interval.", "", rest]))
+
+
+def _interval(found: dict[str, Any], measure: str) -> str:
+    mean = found[measure]["mean"]
+    return f"{mean['value']:.2f} ({mean['low']:.2f}..{mean['high']:.2f})"
+
+
+def _replace(file: Path, text: str) -> None:
+    temporary = file.with_suffix(f"{file.suffix}.tmp")
+    temporary.write_text(text)
+    temporary.replace(file)
 
 
 def write_sums(folder: Path) -> None:
     """Write ``SHA256SUMS`` over every ONNX file of a folder."""
     lines = [f"{hashlib.sha256(p.read_bytes()).hexdigest()}  {p.name}\n" for p in sorted(folder.glob("*.onnx"))]
-    temporary = folder / (SUMS + ".tmp")
-    temporary.write_text("".join(lines))
-    temporary.replace(folder / SUMS)
+    _replace(folder / SUMS, "".join(lines))

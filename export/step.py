@@ -1,4 +1,6 @@
-"""One chunk through the extraction network as an ONNX graph: the same function as `Extractor.step`, arranged for speed.
+"""One chunk through a network as an ONNX graph: the same function as `Extractor.step`, arranged for speed.
+
+Also through a `Separator` of one voice, which needs no recognition: the front end of enrollment.
 
 At one chunk a traced network spends most of its time between its operators: in calling them, in moving data from one
 layout to another. Here nothing has a batch or time axis, features stay ``[band, channel]`` so that products are
@@ -37,6 +39,7 @@ from training.network import (
     Extractor,
     Gains,
     Recurrence,
+    Separator,
     VoiceLayer,
 )
 
@@ -53,6 +56,11 @@ class GraphBuilder:
         self.nodes: list[onnx.NodeProto] = []
         self._constants: dict[tuple[object, ...], onnx.TensorProto] = {}
         self._values = 0
+
+    @property
+    def constants(self) -> list[onnx.TensorProto]:
+        """Those of the graph, by name."""
+        return list(self._constants.values())
 
     def constant(self, value: Array | float | Sequence[int]) -> str:
         """The name of a constant: float32, or int64 where it is integers."""
@@ -107,23 +115,27 @@ class GraphBuilder:
             [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape) for name, shape in side.items()]
             for side in (inputs, outputs)
         ]
-        graph = helper.make_graph(self.nodes, "step", *ports, list(self._constants.values()))
+        graph = helper.make_graph(self.nodes, "step", *ports, self.constants)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
         onnx.checker.check_model(model, full_check=True)
         return model
 
 
-def states(network: Extractor) -> dict[str, tuple[int, ...]]:
+def states(network: Separator) -> dict[str, tuple[int, ...]]:
     """Shapes of the states, by name: those of the network without its batch axis."""
     return {name: tuple(state.shape[1:]) for name, state in network.initial_state(1).items()}
 
 
-def step_model(network: Extractor) -> onnx.ModelProto:
-    """Inputs ``chunk``, ``conditioning``, each ``state.<name>``; outputs ``output``, each ``state.<name>.out``."""
+def step_model(network: Separator) -> onnx.ModelProto:
+    """Inputs ``chunk``, ``conditioning``, each ``state.<name>``; outputs ``output``, each ``state.<name>.out``.
+
+    A network without recognition, of one voice, takes no ``conditioning``.
+    """
     recurrent = states(network)
     shape = (2, CHUNK)
+    conditioning = {"conditioning": (network.config.key,)} if isinstance(network, Extractor) else {}
     return _Step(network).graph.model(
-        {"chunk": shape, "conditioning": (network.config.key,)} | {f"state.{n}": s for n, s in recurrent.items()},
+        {"chunk": shape} | conditioning | {f"state.{n}": s for n, s in recurrent.items()},
         {"output": shape} | {f"state.{n}.out": s for n, s in recurrent.items()},
     )
 
@@ -142,7 +154,7 @@ class Heard:
 class _Step:
     """Writes the graph, in the order of `Extractor.step`. A bin is a frequency, a row what recurs on its own."""
 
-    def __init__(self, network: Extractor):
+    def __init__(self, network: Separator):
         self.graph = g = GraphBuilder()
         self.network, self.config = network, network.config
         window = network.config.window_samples
@@ -152,9 +164,10 @@ class _Step:
         g("Slice", frame, begin, end, axis, name="state.input.out")
         spectrum = g("MatMul", frame, array(network.dft))  # [ear, re/im and bin]
         voices = self.separate(spectrum)  # [voice, ear, re/im, bin]
-        share = self.recognise(voices)  # [voice]
-        mixed = g("MatMul", share, g.reshape(voices, self.config.voices, -1))
-        segment = g("MatMul", g.reshape(mixed, 2, -1), array(network.idft))
+        if isinstance(network, Extractor):
+            share = self.recognise(voices, network)  # [voice]
+            voices = g("MatMul", share, g.reshape(voices, self.config.voices, -1))
+        segment = g("MatMul", g.reshape(voices, 2, -1), array(network.idft))
         sizes = [LOOKAHEAD, CHUNK - LOOKAHEAD, LOOKAHEAD]
         g.node("Split", [segment, np.array(sizes)], ["begin", "middle", "state.overlap.out"], axis=1)
         g("Concat", g("Add", "begin", "state.overlap"), "middle", name="output", axis=1)
@@ -243,9 +256,9 @@ class _Step:
             bands.append(g.reshape(head, c.voices, count * width, HEAD))
         return g("Transpose", g("Concat", *bands, axis=1), perm=[0, 2, 1])
 
-    def recognise(self, voices: str) -> str:
+    def recognise(self, voices: str, network: Extractor) -> str:
         """Shares of the voices in the output ``[voice]``."""
-        g, c, voice = self.graph, self.config, self.network.voice
+        g, c, voice = self.graph, self.config, network.voice
         energy = g("ReduceSum", g("Mul", voices, voices), np.array([1, 2]), keepdims=0)
         levels = g("Pow", g.linear(energy, array(self.network.pool), np.full(c.band_count, FLOOR)), LOUDNESS)
         x = g.linear(levels, transposed(voice.inward), array(voice.inward.bias))
@@ -253,10 +266,10 @@ class _Step:
             x = self.voice_layer(x, layer, f"recognise{i}")
         keys = g("MatMul", self.norm(x, c.voice_channels), absorb(*after_norm(voice.gains, *linear_map(voice.outward))))
         # The cosine times the sharpness: the squared length is summed over that.
-        sharpness = float(self.network.sharpness)
+        sharpness = float(network.sharpness)
         length = g("Sqrt", g("MatMul", g("Mul", keys, keys), np.full(c.key, sharpness**-2)))
         scores = g("Div", g("MatMul", keys, "conditioning"), g("Max", length, 1e-12 / abs(sharpness)))
-        shares = g("Softmax", g("Concat", scores, array(self.network.nobody).reshape(1), axis=0), axis=-1)
+        shares = g("Softmax", g("Concat", scores, array(network.nobody).reshape(1), axis=0), axis=-1)
         return g.split(shares, [c.voices, 1], 0)[0]
 
     def norm(self, x: str, channels: int) -> str:

@@ -7,15 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx.compose
 import onnxslim
 import torch
 from onnx import TensorProto, numpy_helper
 from torch import Tensor, nn
 
-from export.step import OPSET, states, step_model
+from export.step import OPSET, GraphBuilder, states, step_model
 from hearable.spec import ModelSpec, StateSpec
 from training.complexity import count_macs
-from training.enroller import Enroller
+from training.enroller import EPS, RMS, Enroller, share_of
 from training.network import CHUNK, LOOKAHEAD, Extractor
 
 SAMPLE_RATE = 16000
@@ -148,6 +149,38 @@ def halved(model: onnx.ModelProto) -> onnx.ModelProto:
     return compact
 
 
+class _Embed(nn.Module):
+    """What follows the front end: the frontal talker's sound beside the clip, ``[2, samples]`` both."""
+
+    def __init__(self, network: Enroller):
+        super().__init__()
+        self.network = network
+
+    def forward(self, voice: Tensor, clip: Tensor) -> tuple[Tensor, Tensor]:
+        return self.network.embed(voice[None], clip[None])[0], share_of(voice, clip)
+
+
+def _front_end(network: Enroller) -> GraphBuilder:
+    """`Enroller.frontal` of ``clip`` as ``voice``: the front end's step, over all chunks of a clip of any length."""
+    g, step = GraphBuilder(), onnx.compose.add_prefix_graph(step_model(network.separator).graph, "step.")
+    power = g("ReduceMean", g("Mul", "clip", "clip"), keepdims=0)
+    gain = g("Div", RMS, g("Add", g("Sqrt", power), EPS))
+    # To whole chunks, and one more: a chunk's last samples come out with the next one.
+    samples = g("Slice", g("Shape", "clip"), np.array([1]), np.array([2]))
+    missing = g("Add", g("Mod", g("Neg", samples), np.array([CHUNK])), np.array([CHUNK]))
+    padded = g("Pad", g("Mul", "clip", gain), g("Concat", np.array([0, 0, 0]), missing, axis=0))
+    chunks = g("Transpose", g.reshape(padded, 2, -1, CHUNK), perm=[1, 0, 2])
+    # A scan's body has the states before what is scanned; a step has the chunk first.
+    (chunk, *before), (output, *after) = step.input, step.output
+    silence = [np.zeros(shape) for shape in states(network.separator).values()]
+    body = onnx.helper.make_graph(step.node, "step", [*before, chunk], [*after, output], step.initializer)
+    g.node("Scan", [*silence, chunks], [*(g.new() for _ in silence), "scanned"], body=body, num_scan_inputs=1)
+    late = g.reshape(g("Transpose", "scanned", perm=[1, 0, 2]), 2, -1)
+    begin, axis = np.array([LOOKAHEAD]), np.array([1])
+    g("Div", g("Slice", late, begin, g("Add", samples, begin), axis), gain, name="voice")
+    return g
+
+
 def export_enroller(network: Enroller, name: str, space: str, folder: Path) -> Path:
     """Write ``<name>.onnx``: a clip of any length to an embedding."""
     spec = ModelSpec(
@@ -160,7 +193,15 @@ def export_enroller(network: Enroller, name: str, space: str, folder: Path) -> P
         parameters=sum(p.numel() for p in network.parameters()),
     )
     path = folder / f"{name}.onnx"
-    clip = torch.randn(2, 4 * SAMPLE_RATE) * 0.05
-    model = _trace(network, (clip,), ["clip"], ["embedding", "frontal"], path, {"clip": {1: "samples"}})
+    sound = torch.randn(2, 4 * SAMPLE_RATE) * 0.05
+    free = {"voice": {1: "samples"}, "clip": {1: "samples"}}
+    model = _trace(_Embed(network), (sound, sound), ["voice", "clip"], ["embedding", "frontal"], path, free)
+    # The voice is no longer an input: it is what the front end makes of the clip.
+    front, graph = _front_end(network), model.graph
+    graph.initializer.extend(front.constants)
+    nodes = [*front.nodes, *graph.node]
+    del graph.input[0], graph.node[:]
+    graph.node.extend(nodes)
+    onnx.checker.check_model(model)
     _write(halved(model), spec, path)
     return path

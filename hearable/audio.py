@@ -114,7 +114,8 @@ class AudioReader(AbstractContextManager["AudioReader"]):
         try:
             self._file = soundfile.SoundFile(self.path)
         except (soundfile.LibsndfileError, OSError) as problem:
-            raise AudioError(f"{path}: expected a sound file, found something else ({_reason(problem)})") from problem
+            raise AudioError(f"{path}: expected a sound file, found something else ({_reason(problem)}): "
+                             "convert it to wav or flac") from problem  # fmt: skip
         self.rate: int = self._file.samplerate
         self.channels: int = self._file.channels
         self.subtype: str = self._file.subtype
@@ -132,6 +133,8 @@ class AudioReader(AbstractContextManager["AudioReader"]):
             raise AudioError(f"{self.path}: expected a start of 0 s or later and a positive length, "
                              f"found {start_s} s and {seconds} s")  # fmt: skip
         start = round(start_s * self.rate)
+        if total == 0:
+            raise AudioError(f"{self.path}: expected sound, found no samples: record it again")
         if start >= total:
             raise AudioError(f"{self.path}: expected sound from {start_s} s on, found {total / self.rate:.3f} s in all")
         if start:

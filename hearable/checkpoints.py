@@ -22,9 +22,13 @@ def models_folder() -> Path:
 
 
 def list_models() -> list[str]:
-    """Names of the shipped extractors and enrollers, sorted."""
-    files = models_folder().glob("*.onnx")
-    return sorted(f.stem for f in files if not f.name.endswith(_CONDITIONER) and _NAME.fullmatch(f.stem))
+    """Names of the shipped extractors and enrollers, sorted: of the files that are there, and that should be."""
+    folder = models_folder()
+    files = {f.name for f in folder.glob("*.onnx")} | (
+        set(published_hashes(folder)) if (folder / SUMS).exists() else set()
+    )
+    stems = (Path(file).stem for file in files if not file.endswith(_CONDITIONER))
+    return sorted(stem for stem in stems if _NAME.fullmatch(stem))
 
 
 def model_path(name: str) -> Path:
@@ -35,6 +39,8 @@ def model_path(name: str) -> Path:
     """
     path = models_folder() / f"{name}.onnx"
     if not _NAME.fullmatch(name) or not path.is_file():
+        if name in list_models():
+            raise ModelNotFound(f"{path}: the file of a shipped model is missing: reinstall hearable")
         known = ", ".join(list_models()) or "none"
         raise ModelNotFound(f"no model {name!r} in {models_folder()}: expected one of {known}, or a path to an .onnx")
     return path

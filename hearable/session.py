@@ -126,7 +126,8 @@ class Graph:
             SpecMismatch: another kind is needed.
         """
         if self.spec.kind != kind:
-            raise SpecMismatch(f"{self.path}: expected a model of kind {kind}, found {self.spec.kind}")
+            raise SpecMismatch(f"{self.path}: expected a model of kind {kind}, found {self.spec.kind}: "
+                               "`hearable models` tells which is what")  # fmt: skip
 
     def run(self, inputs: Mapping[str, NDArray[np.float32]]) -> list[NDArray[np.float32]]:
         """All outputs, in order, for all inputs by name. Shapes are the spec's; onnxruntime checks them.

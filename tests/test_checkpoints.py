@@ -34,6 +34,13 @@ def test_any_other_name_is_not_found_and_the_known_ones_are_shown(folder, name):
         checkpoints.model_path(name)
 
 
+def test_a_shipped_model_that_is_gone_is_told_from_an_unknown_one(folder):
+    (folder / "toy.onnx").unlink()
+    assert checkpoints.list_models() == ["enroll", "toy"]
+    with pytest.raises(ModelNotFound, match="toy.onnx.*missing: reinstall"):
+        checkpoints.model_path("toy")
+
+
 def test_a_path_needs_no_hash(folder, tmp_path):
     elsewhere = shutil.copy(folder / "enroll.onnx", tmp_path / "mine.onnx")
     for given in (elsewhere, str(elsewhere)):

@@ -1,5 +1,7 @@
 """Export: the graph equals the network, says what it is, and a wrong graph is noticed."""
 
+import dataclasses
+import hashlib
 import importlib.util
 
 import pytest
@@ -7,10 +9,11 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
-from export.card import write_card, write_sums  # noqa: E402
+from export.card import add_scores, write_card, write_sums  # noqa: E402
 from export.to_onnx import export_enroller, export_extractor  # noqa: E402
 from export.verify import VerificationError, verify_enroller, verify_extractor  # noqa: E402
 from hearable.checkpoints import published_hashes, verify_hash  # noqa: E402
+from hearable.errors import ModelAltered  # noqa: E402
 from hearable.session import open_pair  # noqa: E402
 from training.network import Extractor, ExtractorConfig  # noqa: E402
 
@@ -65,6 +68,10 @@ def test_contract_is_in_the_metadata(exported):
     assert spec.macs_per_chunk > 2 * 512 * 512  # at least the DFT of both ears
 
 
+def sha256(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def test_card_and_hashes(exported):
     _, path = exported
     card = write_card(path, "one line of history", {"onnx": 1e-7})
@@ -74,12 +81,51 @@ def test_card_and_hashes(exported):
     verify_hash(path)
 
 
-@pytest.mark.skipif(not importlib.util.find_spec("resemblyzer"), reason="pip install --no-deps resemblyzer")
-def test_enroller_equals_network_at_any_length(tmp_path):
-    from training.enroller import Enroller
+def test_scores_go_on_the_card_of_the_model_that_was_evaluated(exported):
+    _, path = exported
+    card = write_card(path, "one line of history", {"onnx": 1e-7})
+    mean = {"mean": {"value": 1.25, "low": 1.0, "high": 1.5}}
+    share = {"mean": {"value": 0.5, "low": 0.4, "high": 0.6}}
+    summary = {
+        "scenes": 12,
+        "settings": {"model": "small", "split": "test", "sha256": {"extractor": sha256(path)}},
+        "enrollment": {"noisy": {"si_sdri_db": mean, "snri_db": mean, "confused": share}},
+        "beside": {"moving": {"si_sdri_db": mean}},
+        "absent": {"leak_db": mean},
+        "alone": {"si_sdr_db": mean},
+    }
+    add_scores(card, summary)
+    once = card.read_text()
+    add_scores(card, summary)
+    assert card.read_text() == once
+    assert once.count("1.25 (1.00..1.50)") == 5 and "12 scenes" in once and "50.0%" in once
+    assert "one line of history" in once and "- onnx: 1.0e-07" in once
+    summary["settings"]["sha256"] = {"extractor": "0" * 64}
+    with pytest.raises(ModelAltered, match="evaluate this one"):
+        add_scores(card, summary)
+
+
+def test_a_model_is_verified_by_command(exported, tmp_path):
+    from safetensors.torch import save_file
+    from typer.testing import CliRunner
+
+    import export.__main__ as command
 
     torch.manual_seed(0)
-    network = Enroller(hidden=16)
+    network, weights = Extractor(ExtractorConfig()), tmp_path / "weights.safetensors"
+    save_file(network.state_dict(), weights)
+    path, _ = export_extractor(network, "base", "space-1", tmp_path)
+    assert CliRunner().invoke(command.app, ["verify", str(weights), str(path)]).exit_code == 0
+    save_file(Extractor(ExtractorConfig()).state_dict(), weights)
+    assert CliRunner().invoke(command.app, ["verify", str(weights), str(path)]).exit_code == 1
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("resemblyzer"), reason="pip install --no-deps resemblyzer")
+def test_enroller_equals_network_at_any_length(tmp_path):
+    from training.enroller import FRONTAL, Enroller
+
+    torch.manual_seed(0)
+    network = Enroller(dataclasses.replace(FRONTAL, channels=16, mixing_groups=4, blocks=2))
     path = export_enroller(network, "enroll", "space-1", tmp_path)
     assert verify_enroller(network, path)["onnx"] <= 1e-4
     whole = path.stat().st_size
@@ -105,7 +151,7 @@ def test_the_command_replaces_a_model_once_the_new_one_is_verified(tmp_path, mon
     save_file(network.state_dict(), weights)
     for history in ("first", "second"):
         with torch.no_grad():
-            network.mask.bias += 1
+            network.equaliser += 0.1
         save_file(network.state_dict(), weights)
         assert run("--history", history).exit_code == 0
     (graph,) = (tmp_path / "models").glob("*.onnx")

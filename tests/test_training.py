@@ -29,8 +29,8 @@ from training.network import Extractor, ExtractorConfig  # noqa: E402
 from training.optim import orthogonalise  # noqa: E402
 from training.presets import ENROLLERS, ExtractorPreset, RecognitionPreset, VoicePreset  # noqa: E402
 from training.separations import separate_scenes, smooth_response, take_apart  # noqa: E402
-from training.tasks import FRONT, RECOGNITION, RecognitionTask, schedule  # noqa: E402
-from training.train import build, load_weights, run, save_weights  # noqa: E402
+from training.tasks import FRONT, RECOGNITION, EnrollerTask, RecognitionTask, schedule  # noqa: E402
+from training.train import build, load_separation, load_weights, run, save_weights  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 RATE = 16000
@@ -142,9 +142,12 @@ def test_an_absent_speaker_gives_silence(kit, scenes):
 class LevelEnroller(torch.nn.Module):
     """Stands for the enrollment network: its embedding tells the clip's length and level."""
 
-    def analyse(self, clips):
-        level = clips.square().mean((1, 2)).sqrt()
-        return torch.nn.functional.pad(torch.stack([level, level + clips.shape[-1]], 1), (0, 254)), None
+    def frontal(self, clips):
+        return clips, None
+
+    def embed(self, voices, clips):
+        level = voices.square().mean((1, 2)).sqrt()
+        return torch.nn.functional.pad(torch.stack([level, level + clips.shape[-1]], 1), (0, 254))
 
 
 def test_predicted_embeddings_are_of_other_utterances(kit, scenes, monkeypatch):
@@ -441,6 +444,7 @@ def test_schedule():
         (("recognition",), "expected --start"),
         (("extractor", "--preset", "huge"), "expected one of base, base-long, tiny, paper"),
         (("enroller", "--voice", "weights.safetensors"), "no recognition"),
+        (("extractor", "--separation", "weights.safetensors"), "enrollment network only"),
         (("voice", "--set", "stepz=5"), "stepz: expected one of"),
     ],
 )
@@ -465,35 +469,36 @@ def test_the_student_is_no_part_of_its_teacher():
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("resemblyzer"), reason="pip install --no-deps resemblyzer")
-def test_the_front_end_of_enrollment_is_trained_alone(kit, tmp_path, monkeypatch):
+def test_the_front_end_of_enrollment_goes_on_from_separation_and_is_trained_alone(kit, tmp_path, monkeypatch):
     monkeypatch.setattr(corpus, "SPEEDS", {"train": (1.0,), "val": (1.0,)})
     short = dataclasses.replace(RECIPE, enrollment_samples=2 * RATE)
     preset = dataclasses.replace(
         ENROLLERS["front"], recipe=short, speeds=(1.0,), batch=2, steps=3, warmup=1, validation_scenes=2
     )
-    start = tmp_path / "start.safetensors"
-    save_weights(build(preset, kit / "cache").network, start)
-    run(preset, "front", kit, kit / "cache", tmp_path, 1, start=start, validate_every=3)
-    before, after = load_file(start), load_file(tmp_path / "front" / "weights.safetensors")
-    changed = {name for name, value in after.items() if not torch.allclose(before[name], value, atol=1e-6)}
+    start, separation = tmp_path / "start.safetensors", tmp_path / "separation.safetensors"
+    extractor = Extractor(ExtractorConfig())
+    save_weights(extractor, separation)
+    before = build(preset, kit / "cache").network
+    save_weights(before, start)
+    load_separation(before.separator, separation)
+    torch.testing.assert_close(before.separator.voices[0].weight, extractor.voices[0].weight)
+    run(preset, "front", kit, kit / "cache", tmp_path, 1, start=start, separation=separation, validate_every=3)
+    after = load_file(tmp_path / "front" / "weights.safetensors")
+    changed = {name for name, value in before.state_dict().items() if not torch.allclose(value, after[name], atol=1e-6)}
     assert changed and all(name.startswith(FRONT) for name in changed)
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("resemblyzer"), reason="pip install --no-deps resemblyzer")
 @torch.no_grad()
-def test_what_is_kept_of_a_clip_is_measured_by_the_frontal_talker():
-    from training.enroller import Enroller, mid_power
-    from training.tasks import frontal_distance
+def test_what_is_found_in_a_clip_is_measured_by_the_frontal_talker():
+    from training.enroller import FRONTAL, Enroller
 
     torch.manual_seed(0)
-    network = Enroller(hidden=8)
+    task = EnrollerTask(Enroller(dataclasses.replace(FRONTAL, channels=8, blocks=1)), ENROLLERS["front"])
     # In turns, a talker straight ahead and one at the left ear alone.
     turns = torch.arange(2 * RATE) // 4000 % 2
     voices = 0.1 * torch.randn(2, 1, 2 * RATE) * torch.stack([turns, 1 - turns])[:, None]
     image, aside = voices[0].expand(2, -1)[None], voices[1][None] * torch.tensor([1.0, 0.0])[:, None]
-    left, right, cross_re, _ = network.powers(image)
-    exact = mid_power(left, right, cross_re)
-    assert frontal_distance(network, exact, image) < 1e-3
-    assert frontal_distance(network, 100 * exact, image) < 1e-3  # the encoder hears a level of its own
-    clip = network.powers(image + aside)
-    assert frontal_distance(network, mid_power(*clip[:3]), image) > 0.2
+    assert task.distance(image, image) < 1e-3
+    assert task.distance(10 * image, image) < 1e-3  # the encoder hears a level of its own
+    assert task.distance(image + aside, image) > 0.2

@@ -51,6 +51,9 @@ Settings = Annotated[
     list[str] | None, typer.Option("--set", help="A setting of the preset, as steps=5000 or learning_rate=1e-3.")
 ]
 Voice = Annotated[Path | None, typer.Option(help="Weights whose recognition a new run starts from.")]
+Separation = Annotated[
+    Path | None, typer.Option(help="Weights of an extractor that separates, for the front end of a new enrollment run.")
+]
 Start = Annotated[Path | None, typer.Option(help="Weights (safetensors) to start a new run from.")]
 
 
@@ -88,6 +91,7 @@ def train_command(kind: str, presets: Mapping[str, Any], purpose: str) -> None:
         settings: Settings = None,
         start: Start = None,
         voice: Voice = None,
+        separation: Separation = None,
     ) -> None:
         if preset not in presets:
             raise typer.BadParameter(f"preset {preset}: expected one of {', '.join(presets)}")
@@ -95,6 +99,8 @@ def train_command(kind: str, presets: Mapping[str, Any], purpose: str) -> None:
             raise typer.BadParameter("expected --start, weights of a network that separates")
         if kind == "enroller" and voice is not None:
             raise typer.BadParameter("--voice: the enrollment network has no recognition")
+        if kind != "enroller" and separation is not None:
+            raise typer.BadParameter("--separation: of the enrollment network only; others begin with --start")
         run(
             changed(presets[preset], settings),
             name or preset,
@@ -104,6 +110,7 @@ def train_command(kind: str, presets: Mapping[str, Any], purpose: str) -> None:
             processes,
             start,
             voice,
+            separation,
             nodes=nodes,
             accelerator=accelerator,
         )

@@ -1,10 +1,10 @@
 """The enrollment network: a noisy binaural clip, its target straight ahead, to the embedding of the clean voice.
 
-A front end sees, for every mel band and frame, how much of the sound arrives alike at both ears, and keeps that share
-of the mid channel's mel power; the GE2E encoder (Wan et al., ICASSP 2018), started from its pretrained weights,
-turns what is left into the embedding, piece by piece as it was trained to. Both are trained together towards the
-embedding that the pretrained encoder gives the speaker's dry recordings (the distillation of *Look Once to Hear*,
-CHI 2024), with the mel power of the frontal talker alone as a helper.
+A front end takes the frontal talker out of the clip: the extraction network's separation, with this talker as its only
+voice. The GE2E encoder (Wan et al., ICASSP 2018), started from its pretrained weights, turns the mel power of that into
+the embedding, piece by piece as it was trained to. Both are trained together towards the embedding that the pretrained
+encoder gives the speaker's dry recordings (the distillation of *Look Once to Hear*, CHI 2024), with the frontal
+talker's sound as a helper.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from training.network import CHUNK, ExtractorConfig, Separator, separated
 from training.teacher import MELS, PARTIAL_FRAMES, SAMPLE_RATE, load_ge2e
 
 WINDOW = 400
@@ -24,6 +25,8 @@ HOP = 160
 EPS = 1e-8
 # Mean mel power of speech at -30 dBFS in the teacher's features: the level that the encoder expects.
 LEVEL = 0.01
+RMS = 10 ** (-30 / 20)  # of a clip as the front end hears it: that of its training
+FRONTAL = ExtractorConfig(voices=1)  # the front end: the frontal talker is the only voice
 STEP = PARTIAL_FRAMES // 2  # between pieces
 
 
@@ -33,7 +36,7 @@ class Enroller(nn.Module):
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, hidden: int = 112):
+    def __init__(self, config: ExtractorConfig = FRONTAL):
         super().__init__()
         n = torch.arange(WINDOW, dtype=torch.float64)
         k = torch.arange(WINDOW // 2 + 1, dtype=torch.float64)
@@ -45,12 +48,11 @@ class Enroller(nn.Module):
         self.register_buffer("mel", mel.float(), persistent=False)
         self.register_buffer("mean", torch.zeros(256))
         self.register_buffer("deviation", torch.ones(256))
-        self.front = nn.GRU(5 * MELS, hidden, 2, batch_first=True, bidirectional=True)
-        self.mask = nn.Linear(2 * hidden, MELS)
+        self.separator = Separator(config)
         self.equaliser = nn.Parameter(torch.zeros(MELS))
         # A copy: the teacher must stay what it is, whatever is loaded here.
         self.encoder = copy.deepcopy(load_ge2e())
-        self.attention = nn.Linear(2 * hidden, 1)
+        self.attention = nn.Linear(2 * MELS, 1)
 
     def set_statistics(self, embeddings: Tensor) -> None:
         """Mean and deviation of the training speakers' embeddings ``[utterances, 256]``, for `standardise`."""
@@ -61,69 +63,41 @@ class Enroller(nn.Module):
         """What tells speakers apart: the embedding without what all of them share."""
         return (embedding - self.mean) / self.deviation
 
-    def spectrum(self, audio: Tensor) -> tuple[Tensor, Tensor]:
-        """``[..., samples]`` -> real and imaginary parts ``[..., frames, bins]``."""
-        lead = audio.shape[:-1]
+    def mels(self, sound: Tensor) -> Tensor:
+        """Mel power of the mean of both ears: ``[batch, 2, samples]`` -> ``[batch, frames, 40]``."""
         # A strided convolution, since a clip's number of frames is free in the exported graph.
-        bins = F.conv1d(audio.reshape(-1, 1, audio.shape[-1]), self.dft, stride=HOP, padding=WINDOW // 2)
+        bins = F.conv1d(sound.mean(1, keepdim=True), self.dft, stride=HOP, padding=WINDOW // 2)
         re, im = bins.transpose(1, 2).chunk(2, -1)
-        return re.unflatten(0, lead), im.unflatten(0, lead)
+        return (re.square() + im.square()) @ self.mel
 
-    def powers(self, clip: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """``[batch, 2, samples]`` -> mel power of either ear ``[batch, frames, 40]``, cross-power's re and im."""
-        re, im = self.spectrum(clip)
-        left_re, right_re, left_im, right_im = re[:, 0], re[:, 1], im[:, 0], im[:, 1]
-        return (
-            (left_re.square() + left_im.square()) @ self.mel,
-            (right_re.square() + right_im.square()) @ self.mel,
-            (left_re * right_re + left_im * right_im) @ self.mel,
-            (left_im * right_re - left_re * right_im) @ self.mel,
-        )
+    def frontal(self, clip: Tensor, half: bool = False) -> tuple[Tensor, Tensor]:
+        """The frontal talker's sound ``[batch, 2, samples]``, and from where it comes: see `Separator.separate`."""
+        gain = RMS / (clip.square().mean((1, 2), keepdim=True).sqrt() + EPS)
+        rest = -clip.shape[-1] % CHUNK
+        voices, steering = separated(self.separator, F.pad(clip * gain, (0, rest)), half)
+        return voices[:, 0, :, : clip.shape[-1]] / gain, steering
 
-    def frontal(self, left: Tensor, right: Tensor, cross_re: Tensor, cross_im: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Of `powers`: mel power of the frontal talker ``[batch, frames, 40]``, the level, what the GRU makes of it."""
-        mid = mid_power(left, right, cross_re)
-        level = mid.mean((1, 2), keepdim=True) + EPS
-        both = (left * right).sqrt() + EPS * level
-        features = torch.cat(
-            [
-                (mid / level + 1e-5).log10(),
-                ((left + right - 2 * cross_re).clamp_min(0) / 4 / level + 1e-5).log10(),
-                cross_re / both,
-                cross_im / both,
-                ((left + EPS * level) / (right + EPS * level)).log10(),
-            ],
-            -1,
-        )
-        hidden, _ = self.front(features)
-        return mid * torch.sigmoid(self.mask(hidden)), level, hidden
-
-    def analyse(self, clip: Tensor, half: bool = False) -> tuple[Tensor, Tensor, Tensor]:
-        """Embedding ``[batch, 256]``; mel power ``[batch, frames, 40]`` of the frontal talker, and of all sound.
-
-        Args:
-            clip: ``[batch, 2, samples]``.
-            half: run the encoder in bfloat16.
-        """
-        left, right, cross_re, cross_im = self.powers(clip)
-        kept, level, hidden = self.frontal(left, right, cross_re, cross_im)
+    def embed(self, voice: Tensor, clip: Tensor, half: bool = False) -> Tensor:
+        """What `frontal` found in a clip, ``[batch, 2, samples]`` both, to the embedding ``[batch, 256]``."""
+        kept, heard = self.mels(voice), self.mels(clip)
+        level = heard.mean((1, 2), keepdim=True) + EPS
+        weight = torch.softmax(self.attention((torch.cat([kept, heard], -1) / level + 1e-5).log10()), 1)
         # The encoder knows voices as a microphone hears them, not through ears.
-        voice = levelled(kept * self.equaliser.exp(), EPS * level)
-        weight = torch.softmax(self.attention(hidden), 1)
-        pieces, share = in_pieces(voice), in_pieces(weight).sum((2, 3))
+        pieces = in_pieces(levelled(kept * self.equaliser.exp(), EPS * level))
+        share = in_pieces(weight).sum((2, 3))
         with torch.autocast("cpu", torch.bfloat16) if half else contextlib.nullcontext():
             embeddings = self.encoder(pieces.flatten(0, 1)).float().unflatten(0, (len(clip), -1))
-        return F.normalize((embeddings * share[..., None]).sum(1), dim=-1), kept, (left + right) / 2
+        return F.normalize((embeddings * share[..., None]).sum(1), dim=-1)
 
     def forward(self, clip: Tensor) -> tuple[Tensor, Tensor]:
-        """One clip ``[2, samples]`` -> embedding ``[256]``, and the share of the energy that was kept, in 0..1."""
-        embedding, kept, heard = self.analyse(clip[None])
-        return embedding[0], kept.sum() / (heard.sum() + EPS)
+        """One clip ``[2, samples]`` -> embedding ``[256]``, and the frontal talker's share of the energy, in 0..1."""
+        voice = self.frontal(clip[None])[0]
+        return self.embed(voice, clip[None])[0], share_of(voice, clip[None])
 
 
-def mid_power(left: Tensor, right: Tensor, cross_re: Tensor) -> Tensor:
-    """Power of the mean of both ears, from `Enroller.powers`."""
-    return (left + right + 2 * cross_re).clamp_min(0) / 4
+def share_of(voice: Tensor, clip: Tensor) -> Tensor:
+    """Energy of one beside that of the other, at most 1."""
+    return (voice.square().sum() / (clip.square().sum() + EPS)).clamp_max(1.0)
 
 
 def levelled(mels: Tensor, floor: Tensor | float = EPS) -> Tensor:

@@ -62,7 +62,8 @@ def predict(network: Enroller, data: Path, cache: Path, split: str, recipe: TseR
         same = replace(recipe, enrollment_samples=int(16000 * rng.uniform(*SECONDS)))
         scenes = [draw_tse(int(rng.integers(2**62)), material, same).enrollment for _ in range(BATCH)]
         mixtures = np.stack([render(scene, sounds, material.listeners).mixture for scene in scenes])
-        embeddings.append(network.analyse(torch.from_numpy(mixtures))[0].numpy())
+        clips = torch.from_numpy(mixtures)
+        embeddings.append(network.embed(network.frontal(clips)[0], clips).numpy())
         for scene in scenes:
             in_front = scene.sources[0]
             entries.append({"speaker": in_front.name, "sounds": [clip.sound for clip in in_front.clips]})

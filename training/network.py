@@ -239,8 +239,8 @@ class Conditioner(nn.Module):
         return F.normalize(self.key((embedding - self.mean) / self.deviation), dim=-1)
 
 
-class Extractor(nn.Module):
-    """Mixture and speaker conditioning in, that speaker's binaural signal out."""
+class Separator(nn.Module):
+    """Binaural mixture in, its voices out: as many as the configuration has, in no order that it knows of."""
 
     def __init__(self, config: ExtractorConfig):
         super().__init__()
@@ -263,12 +263,8 @@ class Extractor(nn.Module):
         self.encoder = BandLinear(counts, [w * FEATURES for w in widths], [c] * len(widths))
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
         self.voices = nn.ModuleList(Linear(c, c) for _ in range(config.voices))
-        self.voice = Voice(config)
-        self.sharpness = nn.Parameter(torch.tensor(10.0))
-        self.nobody = nn.Parameter(torch.tensor(2.0))
         self.gains = Gains(c)
         self.decoder = BandLinear(counts, [c] * len(widths), [w * HEAD for w in widths])
-        self.conditioner = Conditioner(config)
         with torch.no_grad():
             for weight, bias in zip(self.decoder.weights, self.decoder.biases, strict=True):
                 weight.mul_(0.1)
@@ -356,6 +352,58 @@ class Extractor(nn.Module):
         masked = (gains * gate)[..., None, :] * spectrum[:, :, None]
         return masked + beam[..., None, :] * capon(spectrum, smooth, steering), steering, new_states
 
+    def decode(self, x: Tensor, ops: Operators, half: bool) -> Tensor:
+        """Features to what makes a voice, ``[time, batch, 12, bin]``."""
+        lead = tuple(int(n) for n in x.shape[:2])
+        rows = ops.norm_film(x, *self.gains(), half).flatten(0, 1)
+        groups = self.decoder(list(rows.split([n for n, _ in self.config.bands], 1)))
+        bins = torch.cat([g.reshape(len(rows), -1, HEAD) for g in groups], 1)
+        return bins.float().transpose(1, 2).unflatten(0, lead)
+
+    def silence(self, scenes: int) -> list[Tensor]:
+        """States of `separate` before anything was heard."""
+        c = self.config
+        return [
+            self.dft.new_zeros(scenes, 4, sum(n * width for n, width in c.bands)),
+            *(self.dft.new_zeros(scenes, c.band_count, c.channels) for _ in range(c.blocks)),
+        ]
+
+    def analyse(self, mixture: Tensor) -> Tensor:
+        """Spectrum of a whole clip ``[batch, 2, samples]``, with one frame more than it has chunks."""
+        window = self.config.window_samples
+        frames = F.pad(mixture, (window - CHUNK, CHUNK)).unfold(-1, window, CHUNK)
+        # An FFT here, where training spends its time; a chunk's single frame is multiplied by the matrix.
+        bins = torch.fft.rfft(frames * self.analysis)[..., 1:] / math.sqrt(window)
+        return torch.view_as_real(bins).permute(2, 0, 1, 4, 3).contiguous()
+
+    def synthesise(self, spectrum: Tensor, samples: int) -> Tensor:
+        """Spectra ``[time, ..., ear, re/im, bin]`` of a whole clip to ``[..., ear, samples]``, aligned with it."""
+        window = self.config.window_samples
+        bins = F.pad(torch.complex(spectrum[..., 0, :], spectrum[..., 1, :]), (1, 0))
+        newest = torch.fft.irfft(bins, window)[..., -SYNTHESIS:] * (math.sqrt(window) * self.synthesis)
+        segments = newest.movedim(0, -2)
+        tails = F.pad(segments[..., CHUNK:], (0, 0, 1, 0))[..., :-1, :]
+        out = torch.cat([segments[..., :LOOKAHEAD] + tails, segments[..., LOOKAHEAD:CHUNK]], -1).flatten(-2)
+        return out[..., LOOKAHEAD : LOOKAHEAD + samples]
+
+    def initial_state(self, batch: int) -> dict[str, Tensor]:
+        """Zeros: input tail, overlap of the last segment, recurrent states."""
+        return {
+            "input": self.dft.new_zeros(batch, 2, self.config.window_samples - CHUNK),
+            "overlap": self.dft.new_zeros(batch, 2, LOOKAHEAD),
+        } | _named((self.silence(batch),))
+
+
+class Extractor(Separator):
+    """Mixture and speaker conditioning in, that speaker's binaural signal out."""
+
+    def __init__(self, config: ExtractorConfig):
+        super().__init__(config)
+        self.voice = Voice(config)
+        self.sharpness = nn.Parameter(torch.tensor(10.0))
+        self.nobody = nn.Parameter(torch.tensor(2.0))
+        self.conditioner = Conditioner(config)
+
     def recognise(
         self, voices: Tensor, key: Tensor, states: list[Tensor], ops: Operators
     ) -> tuple[Tensor, list[Tensor]]:
@@ -384,24 +432,11 @@ class Extractor(nn.Module):
         each = int(match.shape[1]) // int(voices.shape[1])
         return (share @ repeat(voices.flatten(3), each)).unflatten(-1, shape)[:, :, 0]
 
-    def decode(self, x: Tensor, ops: Operators, half: bool) -> Tensor:
-        """Features to what makes a voice, ``[time, batch, 12, bin]``."""
-        lead = tuple(int(n) for n in x.shape[:2])
-        rows = ops.norm_film(x, *self.gains(), half).flatten(0, 1)
-        groups = self.decoder(list(rows.split([n for n, _ in self.config.bands], 1)))
-        bins = torch.cat([g.reshape(len(rows), -1, HEAD) for g in groups], 1)
-        return bins.float().transpose(1, 2).unflatten(0, lead)
-
     def zeros(self, scenes: int) -> tuple[list[Tensor], list[Tensor]]:
         """States of `separate` and of `recognise`."""
         c = self.config
-        return (
-            [
-                self.dft.new_zeros(scenes, 4, sum(n * width for n, width in c.bands)),
-                *(self.dft.new_zeros(scenes, c.band_count, c.channels) for _ in range(c.blocks)),
-            ],
-            [self.dft.new_zeros(scenes, c.voices, c.voice_channels) for _ in range(c.voice_layers)],
-        )
+        voices = [self.dft.new_zeros(scenes, c.voices, c.voice_channels) for _ in range(c.voice_layers)]
+        return self.silence(scenes), voices
 
     def through(
         self,
@@ -416,36 +451,14 @@ class Extractor(nn.Module):
         match, voice = self.recognise(voices, key, states[1], ops)
         return self.mix(voices, match), (trunk, voice)
 
-    def analyse(self, mixture: Tensor) -> Tensor:
-        """Spectrum of a whole clip ``[batch, 2, samples]``, with one frame more than it has chunks."""
-        window = self.config.window_samples
-        frames = F.pad(mixture, (window - CHUNK, CHUNK)).unfold(-1, window, CHUNK)
-        # An FFT here, where training spends its time; a chunk's single frame is multiplied by the matrix.
-        bins = torch.fft.rfft(frames * self.analysis)[..., 1:] / math.sqrt(window)
-        return torch.view_as_real(bins).permute(2, 0, 1, 4, 3).contiguous()
-
-    def synthesise(self, spectrum: Tensor, samples: int) -> Tensor:
-        """Spectra ``[time, ..., ear, re/im, bin]`` of a whole clip to ``[..., ear, samples]``, aligned with it."""
-        window = self.config.window_samples
-        bins = F.pad(torch.complex(spectrum[..., 0, :], spectrum[..., 1, :]), (1, 0))
-        newest = torch.fft.irfft(bins, window)[..., -SYNTHESIS:] * (math.sqrt(window) * self.synthesis)
-        segments = newest.movedim(0, -2)
-        tails = F.pad(segments[..., CHUNK:], (0, 0, 1, 0))[..., :-1, :]
-        out = torch.cat([segments[..., :LOOKAHEAD] + tails, segments[..., LOOKAHEAD:CHUNK]], -1).flatten(-2)
-        return out[..., LOOKAHEAD : LOOKAHEAD + samples]
-
     def forward(self, mixture: Tensor, conditioning: Tensor, half: bool = False) -> Tensor:
         """Whole clip ``[batch, 2, samples]`` (a multiple of 128) -> ``[batch, 2, samples]``, aligned with it."""
         target, _ = self.through(self.analyse(mixture), conditioning, self.zeros(len(mixture)), FUSED, half)
         return self.synthesise(target, mixture.shape[-1])
 
     def initial_state(self, batch: int) -> dict[str, Tensor]:
-        """Zeros: input tail, overlap of the last segment, recurrent states."""
-        state = {
-            "input": self.dft.new_zeros(batch, 2, self.config.window_samples - CHUNK),
-            "overlap": self.dft.new_zeros(batch, 2, LOOKAHEAD),
-        }
-        return state | _named(self.zeros(batch))
+        """Zeros: those of the separation, and of the recognition."""
+        return super().initial_state(batch) | _named(self.zeros(batch))
 
     def step(self, chunk: Tensor, conditioning: Tensor, state: dict[str, Tensor]) -> tuple[Tensor, dict[str, Tensor]]:
         """One chunk ``[batch, 2, 128]``, samples 128 n on; returns output samples 128 n - 64 on, and the new state."""
@@ -457,8 +470,14 @@ class Extractor(nn.Module):
         return output, {"input": frame[..., CHUNK:], "overlap": segment[..., CHUNK:]} | _named(recurrent)
 
 
+def separated(network: Separator, mixture: Tensor, half: bool) -> tuple[Tensor, Tensor]:
+    """The voices of scenes ``[scenes, 2, samples]``, ``[scenes, voice, 2, samples]``; and where they come from."""
+    spectra, steering, _ = network.separate(network.analyse(mixture), network.silence(len(mixture)), FUSED, half)
+    return network.synthesise(spectra, mixture.shape[-1]), steering
+
+
 def _named(states: tuple[list[Tensor], ...]) -> dict[str, Tensor]:
-    return {f"{part}{i}": s for part, group in zip(PARTS, states, strict=True) for i, s in enumerate(group)}
+    return {f"{part}{i}": s for part, group in zip(PARTS, states, strict=False) for i, s in enumerate(group)}
 
 
 def repeat(x: Tensor, times: int) -> Tensor:

@@ -37,8 +37,7 @@ FIELDS = ("levels", "voices", "talkers", "power", "order")
 
 def take_apart(network: Extractor, mixture: Tensor, talkers: Tensor, half: bool) -> list[Tensor]:
     """What `FIELDS` names, of scenes ``[batch, 2, samples]`` with sources ``[batch, n, 2, samples]``: batch first."""
-    trunk, _ = network.zeros(len(mixture))
-    spectra, _, _ = network.separate(network.analyse(mixture), trunk, FUSED, half)
+    spectra, _, _ = network.separate(network.analyse(mixture), network.silence(len(mixture)), FUSED, half)
     _, order = separation_loss(network.synthesise(spectra, mixture.shape[-1]), talkers)
     truth = network.analyse(talkers.flatten(0, 1)).unflatten(1, order.shape)
     with_voices = torch.einsum("tbvecf,tbwecf->btevw", spectra, spectra)

@@ -11,15 +11,15 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training.enroller import EPS, Enroller, levelled, mid_power
+from training.enroller import EPS, levelled
 from training.fused import FUSED
-from training.losses import distortion_of, negative_snr_db, separation_loss, si_sdr_db, steering_loss
-from training.network import Extractor
+from training.losses import distortion_db, distortion_of, negative_snr_db, separation_loss, si_sdr_db, steering_loss
+from training.network import separated
 from training.optim import Muon
 from training.tfgridnet import TFGridNet
 
 RECOGNITION = ("voice.", "conditioner.", "sharpness", "nobody")  # what a run of the recognition trains
-FRONT = ("front.", "mask.")  # of the enrollment network
+FRONT = "separator."  # of the enrollment network
 DECISION_FRAMES = 32  # 256 ms: earlier nobody can tell whose voice it is
 
 
@@ -212,17 +212,31 @@ class EnrollerTask(Task):
     def loss(self, batch: list[Tensor]) -> Tensor:
         clip, image, teacher = batch
         network = self.network
+        voice, steering = network.frontal(clip, self.preset.half)
+        frontal = 0.1 * distortion_db(voice[:, None], image[:, None]).mean() + self.distance(voice, image)
+        frontal = frontal + 0.01 * steering_loss(steering, network.separator.analyse(image)[:, :, None])
         if not self.preset.embed:
-            return frontal_distance(network, network.frontal(*network.powers(clip))[0], image)
-        embedding, kept, _ = network.analyse(clip, self.preset.half)
+            return frontal
+        embedding = network.embed(voice, clip, self.preset.half)
         centred = F.cosine_similarity(network.standardise(embedding), network.standardise(teacher))
-        distance = (1 - F.cosine_similarity(embedding, teacher)).mean() + (1 - centred).mean()
-        return distance + 0.3 * frontal_distance(network, kept, image)
+        return (1 - F.cosine_similarity(embedding, teacher)).mean() + (1 - centred).mean() + 0.5 * frontal
+
+    def distance(self, voice: Tensor, image: Tensor) -> Tensor:
+        """How far the mel power of ``[clips, 2, samples]`` is from that of the frontal talker alone, both levelled.
+
+        Relative, and of compressed power: once as loudness, once nearer to power, which the encoder takes.
+        """
+        found, wanted = (levelled(self.network.mels(sound)) + EPS for sound in (voice, image))
+        loudness, power = (F.l1_loss(found.pow(p), wanted.pow(p)) / wanted.pow(p).mean() for p in (0.3, 0.6))
+        return loudness + 0.5 * power
 
     def validation_step(self, batch: list[Tensor], index: int) -> None:
         clip, image, teacher = batch
-        embedding, kept, _ = self.network.analyse(clip)
-        self.log("val/frontal", frontal_distance(self.network, kept, image), prog_bar=True, sync_dist=True)
+        voice, _ = self.network.frontal(clip)
+        improvement = (si_sdr_db(voice, image) - si_sdr_db(clip, image)).mean()
+        self.log("val/si_sdri_db", improvement, prog_bar=True, sync_dist=True)
+        self.log("val/frontal", self.distance(voice, image), prog_bar=True, sync_dist=True)
+        embedding = self.network.embed(voice, clip)
         found, right = self.network.standardise(embedding), self.network.standardise(teacher)
         likeness = F.normalize(found, dim=-1) @ F.normalize(right, dim=-1).T
         self.log("val/cosine", F.cosine_similarity(embedding, teacher).mean(), prog_bar=True, sync_dist=True)
@@ -230,26 +244,6 @@ class EnrollerTask(Task):
         # Of two people, the share of clips that are more like the one who speaks.
         told = (likeness.diag()[:, None] > likeness).sum() / max(1, likeness.numel() - len(likeness))
         self.log("val/told_apart", told, prog_bar=True, sync_dist=True)
-
-
-def frontal_distance(network: Enroller, kept: Tensor, image: Tensor) -> Tensor:
-    """How far the mel power that was kept is from the frontal talker's alone, ``[clips, 2, samples]``: both levelled.
-
-    Relative, and of compressed power: once as loudness, once nearer to power, which the encoder takes.
-    """
-    with torch.no_grad():
-        left, right, cross_re, _ = network.powers(image)
-        wanted = levelled(mid_power(left, right, cross_re)) + EPS
-    found = levelled(kept) + EPS
-    loudness, power = (F.l1_loss(found.pow(p), wanted.pow(p)) / wanted.pow(p).mean() for p in (0.3, 0.6))
-    return loudness + 0.5 * power
-
-
-def separated(network: Extractor, mixture: Tensor, half: bool) -> tuple[Tensor, Tensor]:
-    """The voices of scenes ``[scenes, 2, samples]``, ``[scenes, voice, 2, samples]``; and where they come from."""
-    trunk, _ = network.zeros(len(mixture))
-    spectra, steering, _ = network.separate(network.analyse(mixture), trunk, FUSED, half)
-    return network.synthesise(spectra, mixture.shape[-1]), steering
 
 
 def speaker_statistics(embeddings: dict[str, Any]) -> Tensor:

@@ -22,7 +22,7 @@ from training.corpus import CachedSounds, load_material
 from training.data import Curriculum, Endless, EnrollmentScenes, ExtractionScenes, Source, Voices, collate
 from training.enroller import Enroller
 from training.enrollments import Enrollments
-from training.network import Extractor, ExtractorConfig
+from training.network import Extractor, ExtractorConfig, Separator
 from training.presets import EnrollerPreset, ExtractorPreset, RecognitionPreset, VoicePreset
 from training.separations import SeparatedScenes
 from training.tasks import (
@@ -92,6 +92,12 @@ def load_weights(network: nn.Module, path: Path, only: tuple[str, ...] = ("",)) 
     state = network.state_dict()
     state.update({name: value for name, value in load_file(path).items() if name.startswith(only)})
     network.load_state_dict(state)
+
+
+def load_separation(separator: Separator, path: Path) -> None:
+    """Start a separator, perhaps of fewer voices, from the weights of an extraction network."""
+    found = load_file(path)
+    separator.load_state_dict({name: found[name] for name in separator.state_dict()})
 
 
 class Scenes(lightning.LightningDataModule):
@@ -171,6 +177,7 @@ def run(
     processes: int,
     start: Path | None = None,
     voice: Path | None = None,
+    separation: Path | None = None,
     validate_every: int = 500,
     nodes: int = 1,
     accelerator: str = "cpu",
@@ -186,6 +193,7 @@ def run(
         processes: on each node, that average their gradients: one thread or one GPU each.
         start: weights to start a new run from.
         voice: weights whose recognition a new extractor starts from.
+        separation: weights of an extractor, whose separation a new enrollment network's front end starts from.
         validate_every: updates between validations.
         nodes: machines; Lightning finds the others by the environment (MASTER_ADDR, NODE_RANK, or the cluster's).
         accelerator: ``cpu`` or ``gpu``.
@@ -195,6 +203,8 @@ def run(
         load_weights(task.network, start)
     if voice is not None:
         load_weights(task.network, voice, RECOGNITION)
+    if separation is not None:
+        load_separation(task.network.separator, separation)
     fit(task, Scenes(preset, data, cache), preset, runs / name, processes, validate_every, nodes, accelerator)
 
 

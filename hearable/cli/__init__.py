@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import sys
+from typing import Annotated, Any, cast
 
 import typer
+from typer.core import TyperGroup
 
 from hearable.cli.bench import bench
 from hearable.cli.bridge import bridge
-from hearable.cli.console import reporting, say
+from hearable.cli.console import one_line, reporting, say
 from hearable.cli.corpora import corpora
 from hearable.cli.devices import devices
 from hearable.cli.doctor import doctor
@@ -26,8 +28,28 @@ from hearable.cli.web import web
 
 __all__ = ["app"]
 
+# typer's own, whether it brings its click along or imports it.
+USAGE_ERROR = cast(type[Exception], typer.BadParameter.__base__)
+
+
+class _Commands(TyperGroup):
+    """Says what is wrong with a command's use as every other error is said: on one line, with its mend."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except USAGE_ERROR as problem:
+            if type(problem).__name__ == "NoArgsIsHelpError":
+                raise
+            where = getattr(problem, "ctx", None) or ctx
+            text = one_line(getattr(problem, "format_message")().rstrip("."))  # noqa: B009
+            print(f"error: {text}: see `{where.command_path} --help`", file=sys.stderr)
+            raise typer.Exit(2) from problem
+
+
 app = typer.Typer(
     name="hearable",
+    cls=_Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_show_locals=False,

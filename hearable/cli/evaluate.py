@@ -73,12 +73,12 @@ def evaluate(
     Also with talkers on the move and, in every fourth scene, with the target absent and alone. Scenes that are in
     OUT/scores.csv already are not computed again: an evaluation that was stopped goes on.
     """
-    with needing("evaluate"):
+    with needing("synthesis"):
         from hearable.evaluation import save_worst
         from hearable.protocol import Evaluator, Protocol
         from hearable.score_plot import plot
-
-        if perceptual:
+    if perceptual:
+        with needing("evaluate"):
             import hearable.perceptual  # noqa: F401
 
     protocol = Protocol(data, split, model, enroller, seed, baselines=baselines, perceptual=perceptual)

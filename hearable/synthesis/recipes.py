@@ -55,7 +55,8 @@ class TseRecipe:
         noise_directions: from how many directions noise comes, each number as often.
         elevation_deg: of every source but the enrolled one.
         reference_db: level of the reference, in dB relative to full scale.
-        off_axis_deg: how far to either side of straight ahead the enrolled speaker may be.
+        off_axis_deg: how far to either side of straight ahead the enrolled speaker may be; mostly it is less: a share
+            of sqrt(x) is within x times that.
         absent_share: share of mixtures in which the enrolled speaker does not speak; as many others do.
         turn_deg_s: how fast each talker of the mixture goes round the listener, either way, at most.
         head_turn_deg_s: how fast the listener's head turns in the mixture, either way, at most.
@@ -188,7 +189,8 @@ def draw_tse(seed: int, material: Material, recipe: TseRecipe) -> TseScene:
     m = recipe.enrollment_samples
     in_front = draw.talker("target", target, for_enrollment, m)
     around = draw.interferers(others[count - 1 : 2 * count - 2], m)
-    in_front = facing(in_front, draw.listener, float(rng.uniform(-recipe.off_axis_deg, recipe.off_axis_deg)))
+    aside = float(rng.uniform(-1, 1))
+    in_front = facing(in_front, draw.listener, recipe.off_axis_deg * aside * abs(aside))
     around += draw.background(m)
     name = draw.listener.name
     # With draws of their own: the same scenes with and without motion and faults can be compared.
