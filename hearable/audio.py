@@ -134,7 +134,7 @@ class AudioReader(AbstractContextManager["AudioReader"]):
                              f"found {start_s} s and {seconds} s")  # fmt: skip
         start = round(start_s * self.rate)
         if total == 0:
-            raise AudioError(f"{self.path}: expected sound, found no samples: record it again")
+            raise AudioError(f"{self.path}: expected samples, found 0.000 s in all: record it again")
         if start >= total:
             raise AudioError(f"{self.path}: expected sound from {start_s} s on, found {total / self.rate:.3f} s in all")
         if start:
