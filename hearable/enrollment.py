@@ -19,8 +19,10 @@ MIN_SECONDS, MAX_SECONDS = 1.0, 60.0
 SILENCE_DB = -70.0  # relative to full scale
 LEAST_SPEECH_S = 1.0
 LEAST_SNR_DB = 0.0
+# Of 70 noisy validation clips with somebody in front 4% have less, of those without that person 54%, of 70 clips of one
+# talker 60 degrees aside all.
 LEAST_FRONTAL = 0.1
-MOST_OFF_AXIS_DEG = 25.0  # the network is trained for 20 degrees; the estimate is good to a few
+MOST_OFF_AXIS_DEG = 25.0  # that is not yet aside: the network is trained for 20, the estimate is good to a few
 MOST_EAR_DIFFERENCE_DB = 20.0  # a head makes less
 MOST_CLIPPED = 0.002
 
@@ -91,15 +93,14 @@ def _warnings(clip: Audio, found: ClipEstimate, frontal: float, clipped: float) 
         warnings.append(
             f"speech is only {found.snr_db:.0f} dB above the background: come closer, or find a quieter moment"
         )
-    # Where speech does not rise above the background, the direction is the background's.
-    if abs(found.off_axis_deg) > MOST_OFF_AXIS_DEG and found.snr_db >= LEAST_SNR_DB:
-        side = "left" if found.off_axis_deg > 0 else "right"
-        warnings.append(
-            f"the strongest talker is {abs(found.off_axis_deg):.0f} degrees to the {side}: "
-            "face whom you enroll and record again"
-        )
+    # A louder talker aside is no fault: the network takes the frontal one out of the clip.
     if frontal < LEAST_FRONTAL:
-        warnings.append(f"only {frontal:.0%} of the sound comes from the front: face the person and record again")
+        front = f"only {frontal:.0%} of the sound comes from the front"
+        # Where speech does not rise above the background, the direction is the background's.
+        if abs(found.off_axis_deg) > MOST_OFF_AXIS_DEG and found.snr_db >= LEAST_SNR_DB:
+            side = "left" if found.off_axis_deg > 0 else "right"
+            front += f", the strongest talker is {abs(found.off_axis_deg):.0f} degrees to the {side}"
+        warnings.append(f"{front}: face the person and record again")
     if abs(found.ear_difference_db) > MOST_EAR_DIFFERENCE_DB:
         ear = "left" if found.ear_difference_db < 0 else "right"
         warnings.append(f"the {ear} ear is {abs(found.ear_difference_db):.0f} dB quieter: check its microphone")
