@@ -151,6 +151,8 @@ def scores(
         add_scores(card, json.loads(summary.read_text()))
     except HearableError as problem:
         _fail(problem)
+    except (ValueError, KeyError) as problem:
+        raise typer.BadParameter(f"{summary}: expected the summary.json of an evaluation") from problem
 
 
 @app.command()

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from hearable.checkpoints import SUMS
-from hearable.errors import ModelAltered
+from hearable.errors import ModelAltered, ModelError
+from hearable.files import replacing
 from hearable.session import Graph
 
 DATA = """\
@@ -65,7 +66,7 @@ def write_card(path: Path, history: str, verification: dict[str, float]) -> Path
             "",
         ]
     )
-    _replace(card, text)
+    _write(card, text)
     return card
 
 
@@ -98,7 +99,7 @@ def add_scores(card: Path, summary: dict[str, Any]) -> None:
     else:
         before, _, rest = text.partition(DIFFERENCES)
         rest = DIFFERENCES + rest
-    _replace(card, "\n".join([before + title, "", *rows, "", "Mean and 95% interval.", "", rest]))
+    _write(card, "\n".join([before + title, "", *rows, "", "Mean and 95% interval.", "", rest]))
 
 
 def _interval(found: dict[str, Any], measure: str) -> str:
@@ -106,13 +107,12 @@ def _interval(found: dict[str, Any], measure: str) -> str:
     return f"{mean['value']:.2f} ({mean['low']:.2f}..{mean['high']:.2f})"
 
 
-def _replace(file: Path, text: str) -> None:
-    temporary = file.with_suffix(f"{file.suffix}.tmp")
-    temporary.write_text(text)
-    temporary.replace(file)
+def _write(file: Path, text: str) -> None:
+    with replacing(file, ModelError) as temporary:
+        temporary.write_text(text)
 
 
 def write_sums(folder: Path) -> None:
     """Write ``SHA256SUMS`` over every ONNX file of a folder."""
     lines = [f"{hashlib.sha256(p.read_bytes()).hexdigest()}  {p.name}\n" for p in sorted(folder.glob("*.onnx"))]
-    _replace(folder / SUMS, "".join(lines))
+    _write(folder / SUMS, "".join(lines))

@@ -22,7 +22,7 @@ LEAST_SNR_DB = 0.0
 # Of 70 noisy validation clips with somebody in front 4% have less, of those without that person 54%, of 70 clips of one
 # talker 60 degrees aside all.
 LEAST_FRONTAL = 0.1
-MOST_OFF_AXIS_DEG = 25.0  # that is not yet aside: the network is trained for 20, the estimate is good to a few
+MOST_OFF_AXIS_DEG = 25.0  # beyond it a talker is aside: the network is trained for 20, the estimate is good to a few
 MOST_EAR_DIFFERENCE_DB = 20.0  # a head makes less
 MOST_CLIPPED = 0.002
 

@@ -79,7 +79,8 @@ class Enroller(nn.Module):
 
     def embed(self, voice: Tensor, clip: Tensor, half: bool = False) -> Tensor:
         """What `frontal` found in a clip, ``[batch, 2, samples]`` both, to the embedding ``[batch, 256]``."""
-        kept, heard = self.mels(voice), self.mels(clip)
+        # Together: the graph then holds the DFT once.
+        kept, heard = self.mels(torch.cat([voice, clip])).chunk(2)
         level = heard.mean((1, 2), keepdim=True) + EPS
         weight = torch.softmax(self.attention((torch.cat([kept, heard], -1) / level + 1e-5).log10()), 1)
         # The encoder knows voices as a microphone hears them, not through ears.

@@ -146,4 +146,4 @@ EXTRACTORS = {
 }
 VOICES = {"voice": VoicePreset(), "tiny-voice": VoicePreset(network=TINY)}
 RECOGNITIONS = {"recognition": RecognitionPreset(), "tiny-recognition": RecognitionPreset(network=TINY)}
-ENROLLERS = {"enroll": EnrollerPreset(), "front": EnrollerPreset(embed=False, batch=24)}
+ENROLLERS = {"enroll": EnrollerPreset(), "front": EnrollerPreset(embed=False, batch=8)}

@@ -201,7 +201,7 @@ class EnrollerTask(Task):
     """Enrollment: the front end towards the frontal talker alone, all of it towards the teacher's embedding.
 
     The plain cosine distance, and that of the standardised embeddings: what tells people apart counts twice. The front
-    end learns its part several times faster without the encoder behind it (the preset's ``embed``).
+    end learns its part first, without the encoder behind it (the preset's ``embed``).
     """
 
     def __init__(self, network: nn.Module, preset: Any):

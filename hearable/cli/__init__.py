@@ -41,8 +41,8 @@ class _Commands(TyperGroup):
         except USAGE_ERROR as problem:
             if type(problem).__name__ == "NoArgsIsHelpError":
                 raise
-            where = getattr(problem, "ctx", None) or ctx
-            text = one_line(getattr(problem, "format_message")().rstrip("."))  # noqa: B009
+            wrong = cast(typer.BadParameter, problem)
+            text, where = one_line(wrong.format_message().rstrip(".")), wrong.ctx or ctx
             print(f"error: {text}: see `{where.command_path} --help`", file=sys.stderr)
             raise typer.Exit(2) from problem
 
