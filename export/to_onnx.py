@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from export.step import OPSET, GraphBuilder, states, step_model
 from hearable.spec import ModelSpec, StateSpec
 from training.complexity import count_macs
-from training.enroller import EPS, RMS, Enroller, share_of
+from training.enroller import EPS, RMS, Enroller
 from training.network import CHUNK, LOOKAHEAD, Extractor
 
 SAMPLE_RATE = 16000
@@ -156,8 +156,8 @@ class _Embed(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, voice: Tensor, clip: Tensor) -> tuple[Tensor, Tensor]:
-        return self.network.embed(voice[None], clip[None])[0], share_of(voice, clip)
+    def forward(self, voice: Tensor, clip: Tensor) -> Tensor:
+        return self.network.embed(voice[None], clip[None])[0]
 
 
 def _front_end(network: Enroller) -> GraphBuilder:
@@ -182,7 +182,7 @@ def _front_end(network: Enroller) -> GraphBuilder:
 
 
 def export_enroller(network: Enroller, name: str, space: str, folder: Path) -> Path:
-    """Write ``<name>.onnx``: a clip of any length to an embedding."""
+    """Write ``<name>.onnx``: a clip of any length to an embedding, and to the frontal talker alone."""
     spec = ModelSpec(
         kind="enroller",
         name=name,
@@ -195,12 +195,13 @@ def export_enroller(network: Enroller, name: str, space: str, folder: Path) -> P
     path = folder / f"{name}.onnx"
     sound = torch.randn(2, 4 * SAMPLE_RATE) * 0.05
     free = {"voice": {1: "samples"}, "clip": {1: "samples"}}
-    model = _trace(_Embed(network), (sound, sound), ["voice", "clip"], ["embedding", "frontal"], path, free)
-    # The voice is no longer an input: it is what the front end makes of the clip.
+    model = _trace(_Embed(network), (sound, sound), ["voice", "clip"], ["embedding"], path, free)
+    # The voice is no longer an input: it is what the front end makes of the clip, and given out beside the embedding.
     front, graph = _front_end(network), model.graph
     graph.initializer.extend(front.constants)
     nodes = [*front.nodes, *graph.node]
-    del graph.input[0], graph.node[:]
+    graph.output.append(graph.input.pop(0))
+    del graph.node[:]
     graph.node.extend(nodes)
     onnx.checker.check_model(model)
     _write(halved(model), spec, path)

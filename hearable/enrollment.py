@@ -60,26 +60,28 @@ def enroll(clip: ArrayLike, rate: int, model: str | Path | Graph = "enroll") -> 
     graph = model if isinstance(model, Graph) else open_graph(model, "enroller")
     graph.require("enroller")
     sound = resample(audio, rate, graph.spec.sample_rate_hz)
-    embedding, frontal = graph.run({"clip": sound})
-    quality = judge(sound, graph.spec.sample_rate_hz, float(frontal), clipped_share(audio))
+    embedding, voice = graph.run({"clip": sound})
+    quality = judge(sound, voice, graph.spec.sample_rate_hz, clipped_share(audio))
     return SpeakerProfile(embedding, graph.spec.embedding_space, quality)
 
 
-def judge(clip: Audio, rate: int, frontal: float, clipped: float = 0.0) -> EnrollmentQuality:
+def judge(clip: Audio, voice: Audio, rate: int, clipped: float = 0.0) -> EnrollmentQuality:
     """How good a clip ``[2, samples]`` is for enrollment.
 
     Args:
         clip: at the network's rate.
+        voice: what of it the network took for the frontal talker, likewise.
         rate: in Hz.
-        frontal: share of the sound that the network took for the frontal talker's.
         clipped: share of the samples as recorded, before resampling rounded their tops, that clip.
     """
     found = estimate(clip, rate)
+    frontal = min(float(np.sum(np.square(voice)) / (np.sum(np.square(clip)) + 1e-20)), 1.0)
     return EnrollmentQuality(
         seconds=clip.shape[1] / rate,
         speech_seconds=found.speech_seconds,
         snr_db=found.snr_db,
-        off_axis_deg=found.off_axis_deg,
+        # Of the talker alone: somebody else in the clip may be louder.
+        off_axis_deg=estimate(voice, rate).off_axis_deg,
         frontal=frontal,
         warnings=tuple(_warnings(clip, found, frontal, clipped)),
     )

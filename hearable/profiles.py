@@ -31,7 +31,7 @@ class EnrollmentQuality:
         seconds: length of the clip.
         speech_seconds: how much of it is speech.
         snr_db: speech above the steady background.
-        off_axis_deg: direction of the strongest talker, + left; 0 is straight ahead (or behind: ears cannot tell).
+        off_axis_deg: direction of the enrolled talker, + left; 0 is straight ahead (or behind: ears cannot tell).
         frontal: share 0..1 of the clip's energy that the enrollment network took for the talker in front.
         warnings: what is wrong, each with its mend; empty if the clip will do.
     """

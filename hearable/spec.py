@@ -121,7 +121,7 @@ class ModelSpec:
         if self.kind == "conditioner":
             return {"conditioning": (self.conditioning_values,)}
         if self.kind == "enroller":
-            return {"embedding": (self.embedding_values,), "frontal": ()}
+            return {"embedding": (self.embedding_values,), "voice": (self.channels, None)}
         first: dict[str, Shape] = {"output": (self.channels, self.chunk_samples)}
         return first | {f"state.{s.name}.out": s.shape for s in self.states}
 

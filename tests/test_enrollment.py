@@ -93,15 +93,16 @@ class TestEnroll:
 
 
 class TestQuality:
-    def warnings(self, clip: Audio, frontal: float = 0.8) -> str:
-        quality = judge(clip, RATE, frontal)
+    def warnings(self, clip: Audio, share: float = 0.8) -> str:
+        quality = judge(clip, np.sqrt(share) * clip, RATE)
+        assert quality.frontal == pytest.approx(share)
         assert quality.ok == (not quality.warnings)
         return "; ".join(quality.warnings)
 
     @pytest.mark.parametrize(("delay", "side"), [(8, "left"), (-8, "right")])
     def test_a_talker_at_the_side(self, delay, side):
-        assert f"degrees to the {side}: face" in self.warnings(talker(delay), frontal=0.05)
-        assert not self.warnings(talker(delay), frontal=0.3)  # others may be louder there
+        assert f"degrees to the {side}: face" in self.warnings(talker(delay), share=0.05)
+        assert not self.warnings(talker(delay), share=0.3)  # others may be louder there
 
     def test_steady_noise_holds_no_speech(self):
         noise = np.random.default_rng(0).normal(scale=0.1, size=(2, 64000)).astype(np.float32)
@@ -110,10 +111,15 @@ class TestQuality:
     def test_speech_below_the_noise(self):
         clip = talker(snr_db=-12)
         assert self.warnings(clip)
-        assert judge(clip, RATE, 1.0).snr_db < judge(talker(snr_db=10), RATE, 1.0).snr_db
+        assert judge(clip, clip, RATE).snr_db < judge(talker(snr_db=10), talker(), RATE).snr_db
 
     def test_nothing_from_the_front(self):
-        assert "only 5% of the sound comes from the front" in self.warnings(talker(), frontal=0.05)
+        assert "only 5% of the sound comes from the front" in self.warnings(talker(), share=0.05)
+
+    def test_the_direction_is_that_of_whom_the_network_heard(self):
+        clip = talker(1.5) + 2 * np.roll(talker(-7), RATE // 4, axis=1)
+        found = judge(clip, talker(1.5), RATE)
+        assert found.ok and 5 < found.off_axis_deg < 20 and estimate(clip, RATE).off_axis_deg < -30
 
     def test_a_dead_microphone(self):
         clip = talker()

@@ -73,7 +73,7 @@ def test_inputs_and_outputs_in_the_graphs_order():
     assert list(toymodel.EXTRACTOR.inputs()) == ["chunk", "conditioning", "state.delay", "state.level"]
     assert list(toymodel.EXTRACTOR.outputs()) == ["output", "state.delay.out", "state.level.out"]
     assert toymodel.ENROLLER.inputs() == {"clip": (2, None)}
-    assert toymodel.ENROLLER.outputs() == {"embedding": (8,), "frontal": ()}
+    assert toymodel.ENROLLER.outputs() == {"embedding": (8,), "voice": (2, None)}
     assert toymodel.CONDITIONER.outputs() == {"conditioning": (3,)}
 
 

@@ -91,14 +91,9 @@ class Enroller(nn.Module):
         return F.normalize((embeddings * share[..., None]).sum(1), dim=-1)
 
     def forward(self, clip: Tensor) -> tuple[Tensor, Tensor]:
-        """One clip ``[2, samples]`` -> embedding ``[256]``, and the frontal talker's share of the energy, in 0..1."""
+        """One clip ``[2, samples]`` -> embedding ``[256]``, and the frontal talker's sound ``[2, samples]``."""
         voice = self.frontal(clip[None])[0]
-        return self.embed(voice, clip[None])[0], share_of(voice, clip[None])
-
-
-def share_of(voice: Tensor, clip: Tensor) -> Tensor:
-    """Energy of one beside that of the other, at most 1."""
-    return (voice.square().sum() / (clip.square().sum() + EPS)).clamp_max(1.0)
+        return self.embed(voice, clip[None])[0], voice[0]
 
 
 def levelled(mels: Tensor, floor: Tensor | float = EPS) -> Tensor:

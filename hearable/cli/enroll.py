@@ -67,7 +67,7 @@ def described(quality: EnrollmentQuality) -> list[tuple[str, str]]:
     return [
         ("speech found", f"{quality.speech_seconds:.1f} s of {quality.seconds:.1f} s"),
         ("estimated SNR", f"{quality.snr_db:.0f} dB"),
-        ("strongest talker", "straight ahead" if degrees == "0" else f"{degrees} degrees to the {side}"),
+        ("direction", "straight ahead" if degrees == "0" else f"{degrees} degrees to the {side}"),
         ("from the front", f"{quality.frontal:.0%} of the sound"),
         ("will it do", "yes" if quality.ok else "no"),
     ]
