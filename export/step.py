@@ -34,6 +34,7 @@ from training.network import (
     LOOKAHEAD,
     LOUDNESS,
     MEMORY_FRAMES,
+    REST_FRAMES,
     STEERING,
     Block,
     Extractor,
@@ -146,9 +147,10 @@ class Heard:
 
     features: str  # [8, bin], for the encoder
     cues: str  # [5, bin]: what the head weighs, and one
+    ears: str  # [ear and re/im, bin]
+    now: str  # [4, bin]: the covariance, as it goes into the average of a rest
     inverse: str  # [4, bin]: with the covariance of a steering, the power towards it
     limits: str  # [ear, bin]: with the power of a steering, how much of what is heard it may be
-    parts: str  # [4, ear, re/im, bin]: with the covariance of a steering, its beam; last the ears
 
 
 class _Step:
@@ -182,41 +184,66 @@ class _Step:
         heard = self.hear(spectrum)
         x = self.encode(heard.features)
         for i, block in enumerate(self.network.blocks):
-            x = self.block(x, block, f"separate{i + 1}")
+            x = self.block(x, block, f"separate{i + 2}")
         gain, steering, beam, weights = g.split(self.decode(x), [GAINS, STEERING, 1, CUES + 1], 1)
         gate = g("Sigmoid", g.sum(g("Mul", weights, heard.cues), 1))
+        masks = g("Mul", gain, gate)  # [voice, ear, bin]
         steered = g("MatMul", covariance_sums(), self.pairs(steering, 1))
-        towards = g("Max", g.sum(g("Mul", steered, heard.inverse), 1), 1e-20)
-        powers, re, im = g.split(g("Div", steered, towards), [2, 1, 1], 1)
-        beam = g("Mul", g("Min", g("Mul", powers, heard.limits), 1.0), beam)  # [voice, ear, bin]
-        shares = [*(g("Mul", beam, part) for part in (powers, re, im)), g("Mul", gain, gate)]
-        products = g("Mul", g.reshape(g("Concat", *shares, axis=1), voices, 4, 2, 1, -1), heard.parts)
-        return g("ReduceSum", products, np.array([1]), keepdims=0)
+        powers, _ = g.split(self.towards(steered, heard.inverse), [2, 2], 1)
+        beam = g("Mul", g("Min", g("Mul", powers, heard.limits), 1.0), beam)
+        inverse, parts = self.keep_out(masks, heard)
+        powers, re, im = g.split(self.towards(steered, inverse), [2, 1, 1], 1)
+        shares = g("Concat", *(g("Mul", beam, part) for part in (powers, re, im)), axis=1)
+        products = g("Mul", g.reshape(shares, voices, 3, 2, 1, -1), parts)
+        masked = g("Mul", g.reshape(masks, voices, 2, 1, -1), g.reshape(heard.ears, 2, 2, -1))
+        return g("Add", g("ReduceSum", products, np.array([1]), keepdims=0), masked)
+
+    def towards(self, steered: str, inverse: str) -> str:
+        """Covariances of steerings over the power that an inverse covariance has towards them, ``[voice, 4, bin]``."""
+        g = self.graph
+        return g("Div", steered, g("Max", g.sum(g("Mul", steered, inverse), 1), 1e-20))
+
+    def keep_out(self, masks: str, heard: Heard) -> tuple[str, str]:
+        """What the beams keep out: the inverse of its covariance, and their parts.
+
+        Returns:
+            ``[voice, 4, bin]``, as that of `Heard`; ``[voice, 3, ear, re/im, bin]``, the beam with the covariance of a
+            steering: its powers, and the real and the imaginary part.
+        """
+        g, state = self.graph, "state.separate1"
+        left_out = g("Min", g("Max", g.linear(np.full((1, 2), -0.5), masks, 1.0), 0.0), 1.0)
+        kept = g("Mul", state, math.exp(-1 / REST_FRAMES))
+        rest = g("Add", g("Mul", g("Mul", left_out, left_out), heard.now), kept, name=f"{state}.out")
+        weight, floor = beam_rows()
+        inverse, rows = g.split(g.linear(weight, rest, floor), [4, 12], 1)
+        ears = g("Concat", *[heard.ears] * 3, axis=0)
+        parts = g("MatMul", beam_sums(), g("Mul", rows, ears))
+        return inverse, g.reshape(parts, self.config.voices, 3, 2, 2, -1)
 
     def hear(self, spectrum: str) -> Heard:
         """What voices are made of; all that is linear in the bins' products and averages is one product of matrices."""
         g = self.graph
         ears = g.reshape(spectrum, 4, -1)  # left re, im, right re, im
         floor, one = np.full((1, self.bins), FLOOR), np.ones((1, self.bins))
-        known = g("Concat", self.pairs(ears, 0), "state.separate0", floor, ears, axis=0)
+        known = g("Concat", self.pairs(ears, 0), "state.separate0", floor, axis=0)
         linear = hearing_rows()
         rows = {name: "state.separate0.out" if name == "average" else g.new() for name in linear}
         everything = g("MatMul", np.concatenate(list(linear.values())), known)
         g.node("Split", [everything, np.array([len(r) for r in linear.values()])], list(rows.values()), axis=0)
-        squares, determinant, beams = g.split(g("Mul", rows["lefts"], rows["rights"]), [5, 3, 12], 0)
+        squares, determinant = g.split(g("Mul", rows["lefts"], rows["rights"]), [5, 3], 0)
         phase, cues = g.split(g("Div", rows["ratios"], g("Sqrt", squares)), [2, 3], 0)
         magnitude = g("Pow", rows["powers"], LOUDNESS)
         loudness = g.sum(magnitude, 0)
         pool, spread = array(self.network.pool), array(self.network.spread)
         # One more than the network's, which encoder and decoder allow for.
         peak = g("Div", loudness, g("MatMul", g("MatMul", loudness, pool), spread))
-        parts = g("Concat", g("MatMul", beam_sums(), beams), ears, axis=0)
         return Heard(
             features=g("Concat", magnitude, phase, cues, peak, axis=0),
             cues=g("Concat", cues, peak, one, axis=0),
+            ears=ears,
+            now=rows["now"],
             inverse=rows["inverse"],
             limits=g("Div", g.sum(determinant, 0), rows["averages"]),
-            parts=g.reshape(parts, 4, 2, 2, -1),
         )
 
     def pairs(self, x: str, axis: int) -> str:
@@ -317,13 +344,12 @@ def covariance_sums() -> Array:
 
 
 def hearing_rows() -> dict[str, Array]:
-    """Rows that are linear in what `_Step.hear` knows of a bin: ``[n, 17]`` each.
+    """Rows that are linear in what `_Step.hear` knows of a bin: ``[n, 13]`` each.
 
-    Known are eight products of the spectrum, the four averages before, the floor, and the spectrum itself (re, im of
-    both ears).
+    Known are eight products of the spectrum, the four averages before, and the floor.
     """
-    known = np.eye(17)
-    keep, floor, spectrum = math.exp(-1 / MEMORY_FRAMES), known[12], list(known[13:])
+    known = np.eye(13)
+    keep, floor = math.exp(-1 / MEMORY_FRAMES), known[12]
     now = covariance_sums() @ known[:8]
     average = (1 - keep) * now + keep * known[8:12]
     # On the powers alone: see `training.network.capon`.
@@ -331,24 +357,37 @@ def hearing_rows() -> dict[str, Array]:
     (now_re, now_im), (re, im) = now[2:], average[2:]
     level = LOADING / 2 * (left + right)
     loaded_left, loaded_right = left + level, right + level
-    # Products: squares of the denominators of ratios, the determinant of the loaded covariance, and its inverse (but
-    # for the determinant) times the spectrum.
+    # Products: squares of the denominators of ratios, and the determinant of the loaded covariance.
     lefts = [now_left, now_left, left, left, left + right, loaded_left, re, im]
     rights = [now_right, now_right, right, right, left + right, loaded_right, -re, -im]
     rows = {
         "average": average,
+        "now": (1 - math.exp(-1 / REST_FRAMES)) * now,
         "powers": [now_left, now_right],
         "averages": [left, right],
         "ratios": [now_re, now_im, re, im, left - right],  # of them the coherence, of now and of before, and the level
         "inverse": [loaded_right, loaded_left, -2 * re, -2 * im],  # times the steering's: the power towards it
-        "lefts": [*lefts, *[loaded_right] * 2, *[loaded_left] * 2, *[re] * 4, *[im] * 4],
-        "rights": [*rights, *spectrum * 3],
+        "lefts": lefts,
+        "rights": rights,
     }
     return {name: np.stack(list(group)) for name, group in rows.items()}
 
 
+def beam_rows() -> tuple[Array, Array]:
+    """A covariance ``[4, bin]`` to its inverse, loaded, but for the determinant: matrix ``[16, 4]``, to add ``[16, 1]``.
+
+    First what gives the power towards a steering, then what multiplies the spectrum three times: see `beam_sums`.
+    """
+    known = np.eye(5)  # the covariance, and the floor
+    (left, right), (re, im) = known[:2] + known[4], known[2:4]
+    level = LOADING / 2 * (left + right)
+    left, right = left + level, right + level
+    rows = np.stack([right, left, -2 * re, -2 * im, *[right] * 2, *[left] * 2, *[re] * 4, *[im] * 4])
+    return rows[:, :4], FLOOR * rows[:, 4:]
+
+
 def beam_sums() -> Array:
-    """Matrix ``[12, 12]``: the last products of `hearing_rows` to what the steering's covariance multiplies.
+    """Matrix ``[12, 12]``: products of `beam_rows` and the spectrum to what the steering's covariance multiplies.
 
     In the order |a|^2 of the left ear and |b|^2 of the right one, Re a conj(b), Im a conj(b); ears; re/im.
     """

@@ -13,13 +13,6 @@ from training import fused  # noqa: E402
 TIME, BATCH, BANDS, CHANNELS = 9, 2, 5, 48
 
 
-class Fixed:
-    """A tensor that gets no gradient."""
-
-    def __init__(self, tensor):
-        self.tensor = tensor
-
-
 def mixing(dtype, channels, groups):
     return torch.randn(TIME, BATCH, BANDS, 2 * channels).to(dtype), torch.randn(groups, BANDS, BANDS)
 
@@ -35,10 +28,6 @@ CASES = {
         torch.randn(BATCH, CHANNELS),
         dtype == torch.bfloat16,
     ),
-    "apply_filters": lambda dtype: (
-        Fixed(torch.randn(TIME, BATCH, 2, 2, 40)),
-        torch.randn(TIME, BATCH, 40, 8).to(dtype),
-    ),
     "mix_bands": lambda dtype: mixing(dtype, CHANNELS, 8),
     # 24 channels: not a multiple of the widest lanes.
     "mix_bands ": lambda dtype: mixing(dtype, 24, 4),
@@ -47,7 +36,7 @@ CASES = {
 
 def values_and_gradients(function, arguments):
     leaves = [a.clone().requires_grad_() if isinstance(a, torch.Tensor) else a for a in arguments]
-    outputs = function(*(a.tensor if isinstance(a, Fixed) else a for a in leaves))
+    outputs = function(*leaves)
     outputs = outputs if isinstance(outputs, tuple) else (outputs,)
     generator = torch.Generator().manual_seed(1)
     sum((o.float() * torch.randn(o.shape, generator=generator)).sum() for o in outputs).backward()

@@ -263,38 +263,6 @@ struct Mix {
   }
 };
 
-// A 2 x 2 complex filter a bin. s [rows, in, re/im, bins], f [rows, bins, out, in, re/im] -> y [rows, out, re/im, bins].
-template <typename T>
-void filter_forward(const float* s, const T* f, float* y, int64_t rows, int64_t bins) {
-  for (int64_t r = 0; r < rows; ++r, s += 4 * bins, f += 8 * bins, y += 4 * bins)
-    for (int64_t o = 0; o < 2; ++o) {
-      float *re = y + 2 * o * bins, *im = re + bins;
-#pragma omp simd
-      for (int64_t k = 0; k < bins; ++k) {
-        const T* w = f + 8 * k + 4 * o;
-        const float a = load(w), b = load(w + 1), c = load(w + 2), d = load(w + 3);
-        re[k] = a * s[k] - b * s[bins + k] + c * s[2 * bins + k] - d * s[3 * bins + k];
-        im[k] = a * s[bins + k] + b * s[k] + c * s[3 * bins + k] + d * s[2 * bins + k];
-      }
-    }
-}
-
-template <typename T>
-void filter_backward(const float* s, const float* dy, T* df, int64_t rows, int64_t bins) {
-  for (int64_t r = 0; r < rows; ++r, s += 4 * bins, df += 8 * bins, dy += 4 * bins)
-    for (int64_t o = 0; o < 2; ++o) {
-      const float *re = dy + 2 * o * bins, *im = re + bins;
-#pragma omp simd
-      for (int64_t k = 0; k < bins; ++k) {
-        T* w = df + 8 * k + 4 * o;
-        store(w, re[k] * s[k] + im[k] * s[bins + k]);
-        store(w + 1, im[k] * s[k] - re[k] * s[bins + k]);
-        store(w + 2, re[k] * s[2 * bins + k] + im[k] * s[3 * bins + k]);
-        store(w + 3, im[k] * s[2 * bins + k] - re[k] * s[3 * bins + k]);
-      }
-    }
-}
-
 #define DISPATCH(tensor, ...)                         \
   if ((tensor).scalar_type() == at::kBFloat16) {      \
     using T = BFloat16;                               \
@@ -361,20 +329,6 @@ std::vector<Tensor> mix_bw(Tensor p, Tensor mixing, Tensor mixed, Tensor dy) {
   return {dp, dmixing};
 }
 
-Tensor filter_fw(Tensor s, Tensor f) {
-  const int64_t bins = s.size(-1), rows = s.numel() / (4 * bins);
-  Tensor y = at::empty_like(s);
-  DISPATCH(f, filter_forward<T>(s.data_ptr<float>(), f.data_ptr<T>(), y.data_ptr<float>(), rows, bins))
-  return y;
-}
-
-Tensor filter_bw(Tensor s, Tensor f, Tensor dy) {
-  const int64_t bins = s.size(-1), rows = s.numel() / (4 * bins);
-  Tensor df = at::empty_like(f);
-  DISPATCH(f, filter_backward<T>(s.data_ptr<float>(), dy.data_ptr<float>(), df.data_ptr<T>(), rows, bins))
-  return df;
-}
-
 PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
   m.def("scan_fw", &scan_fw);
   m.def("scan_bw", &scan_bw);
@@ -382,6 +336,4 @@ PYBIND11_MODULE(TORCH_EXTENSION_NAME, m) {
   m.def("norm_bw", &norm_bw);
   m.def("mix_fw", &mix_fw);
   m.def("mix_bw", &mix_bw);
-  m.def("filter_fw", &filter_fw);
-  m.def("filter_bw", &filter_bw);
 }

@@ -160,43 +160,6 @@ def mix_bands(projected: Tensor, mixing: Tensor) -> Tensor:
     return _MixBands.apply(projected.contiguous(), mixing.contiguous())  # type: ignore[no-any-return, no-untyped-call]
 
 
-def apply_filters_reference(spectrum: Tensor, filters: Tensor) -> Tensor:
-    """See `apply_filters`."""
-    f = filters.float().permute(0, 1, 3, 2).unflatten(2, (2, 2, 2))  # [time, batch, out, in, re/im, bin]
-    re, im = spectrum[:, :, None, :, 0], spectrum[:, :, None, :, 1]
-    f_re, f_im = f[:, :, :, :, 0], f[:, :, :, :, 1]
-    out_re = (f_re * re - f_im * im).sum(3)
-    out_im = (f_re * im + f_im * re).sum(3)
-    return torch.stack([out_re, out_im], 3)
-
-
-class _ApplyFilters(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, spectrum: Tensor, filters: Tensor) -> Tensor:
-        ctx.save_for_backward(spectrum, filters)
-        return _kernels().filter_fw(spectrum, filters)  # type: ignore[no-any-return]
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor]:
-        spectrum, filters = ctx.saved_tensors
-        return None, _kernels().filter_bw(spectrum, filters, grads[0].contiguous())
-
-
-def apply_filters(spectrum: Tensor, filters: Tensor) -> Tensor:
-    """A 2 x 2 complex filter for each bin; the gradient goes to the filters alone.
-
-    Args:
-        spectrum: ``[time, batch, ear in, re/im, bin]``.
-        filters: ``[time, batch, bin, 8]``: ear out, ear in, re/im.
-
-    Returns:
-        ``[time, batch, ear out, re/im, bin]``.
-    """
-    if spectrum.device.type != "cpu":
-        return apply_filters_reference(spectrum, filters)
-    return _ApplyFilters.apply(spectrum.contiguous(), filters.contiguous())  # type: ignore[no-any-return, no-untyped-call]
-
-
 @dataclass(frozen=True)
 class Operators:
     """One implementation of the functions above."""
@@ -204,8 +167,7 @@ class Operators:
     gated_scan: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
     norm_film: Callable[[Tensor, Tensor, Tensor, bool], Tensor]
     mix_bands: Callable[[Tensor, Tensor], Tensor]
-    apply_filters: Callable[[Tensor, Tensor], Tensor]
 
 
-REFERENCE = Operators(gated_scan_reference, norm_film_reference, mix_bands_reference, apply_filters_reference)
-FUSED = Operators(gated_scan, norm_film, mix_bands, apply_filters)
+REFERENCE = Operators(gated_scan_reference, norm_film_reference, mix_bands_reference)
+FUSED = Operators(gated_scan, norm_film, mix_bands)

@@ -34,6 +34,7 @@ SYNTHESIS = CHUNK + LOOKAHEAD
 FEATURES = 8
 CUES = 4  # of a bin, that its gate weighs
 MEMORY_FRAMES = 5.0  # of the covariance between the ears: 40 ms
+REST_FRAMES = 60.0  # of the covariance of what a voice is not: 480 ms
 GAINS = 2  # of a bin: one for each ear
 STEERING = 4  # real and imaginary part for each ear
 HEAD = GAINS + STEERING + 1 + CUES + 1  # that the decoder gives for each bin of a voice
@@ -278,13 +279,12 @@ class Separator(nn.Module):
         flat = frames.reshape(-1, frames.shape[-1]) @ self.dft
         return flat.view(*frames.shape[:-1], 2, -1)
 
-    def features(self, spectrum: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def features(self, now: Tensor, covariance: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """What is heard in a bin.
 
         Args:
-            spectrum: ``[time, batch, ear, re/im, bin]``.
-            covariance: before the first frame, averaged over the last 40 ms: left power, right power, real and
-                imaginary part of the cross-spectrum, ``[batch, 4, bin]``.
+            now: each frame's covariance between the ears, ``[time, batch, 4, bin]``: see `covariance_of`.
+            covariance: the same before the first frame, averaged over the last 40 ms, ``[batch, 4, bin]``.
 
         Returns:
             Features ``[time, batch, bin, 8]``: compressed magnitudes of both ears, phase difference, and the cues.
@@ -292,13 +292,8 @@ class Separator(nn.Module):
             ears and the difference of their levels), and the bin's level within its band.
             Covariance ``[time, batch, 4, bin]`` as averaged up to each frame.
         """
-        re, im = spectrum.unbind(3)  # [time, batch, ear, bin]
-        power = re * re + im * im
-        cross_re = re[:, :, 0] * re[:, :, 1] + im[:, :, 0] * im[:, :, 1]
-        cross_im = im[:, :, 0] * re[:, :, 1] - re[:, :, 0] * im[:, :, 1]
-        now = torch.cat([power, cross_re[:, :, None], cross_im[:, :, None]], 2)
-        smooth = averaged(now, covariance)
-        magnitude = (power + FLOOR).pow(LOUDNESS)
+        smooth = averaged(now, covariance, MEMORY_FRAMES)
+        magnitude = (now[:, :, :2] + FLOOR).pow(LOUDNESS)
         loudness = magnitude.sum(2, keepdim=True)
         peak = loudness / ((loudness @ self.pool) @ self.spread) - 1
         cues = torch.cat([interaural(smooth), peak], 2)
@@ -323,7 +318,7 @@ class Separator(nn.Module):
         """Take scenes ``[time, scenes, ear, re/im, bin]`` apart.
 
         A voice is what is left of the ears by gains, in which each bin counts as far as its cues fit, and of a beam to
-        where the voice comes from.
+        where the voice comes from, which keeps out what the gains have left of the last half second.
 
         Args:
             spectrum: of the scenes.
@@ -336,21 +331,27 @@ class Separator(nn.Module):
             parts of both ears' responses to it up to a common factor, ``[time, scenes, voice, 4, bin]``; new states.
         """
         (time, scenes), voices = map(int, spectrum.shape[:2]), self.config.voices
-        features, cues, smooth = self.features(spectrum, states[0])
+        now = covariance_of(spectrum)
+        features, cues, smooth = self.features(now, states[0])
         features = features.flatten(0, 1)
         if half:
             features = features.bfloat16()
         x = torch.cat(self.encoder(self.split(features)), 1).unflatten(0, (time, scenes)).float()
-        new_states = [smooth[-1]]
-        for block, state in zip(self.blocks, states[1:], strict=True):
+        block_states = []
+        for block, state in zip(self.blocks, states[2:], strict=True):
             x, state = block(x, state, ops, half)
-            new_states.append(state)
+            block_states.append(state)
         parts = torch.stack([voice(x) for voice in self.voices], 2).flatten(1, 2)
         head = self.decode(parts, ops, half).unflatten(1, (scenes, voices))
         gains, steering, beam, weights, bias = head.split([GAINS, STEERING, 1, CUES, 1], -2)
         gate = torch.sigmoid((weights * cues[:, :, None]).sum(-2, keepdim=True) + bias)
-        masked = (gains * gate)[..., None, :] * spectrum[:, :, None]
-        return masked + beam[..., None, :] * capon(spectrum, smooth, steering), steering, new_states
+        masks = gains * gate
+        # Without a gradient: what is kept out shall not decide what is kept.
+        left_out = 1 - masks.detach().mean(-2, keepdim=True).clamp(0, 1)
+        rest = averaged(left_out.square() * now[:, :, None], states[1], REST_FRAMES)
+        voice = masks[..., None, :] * spectrum[:, :, None]
+        voice = voice + beam[..., None, :] * capon(spectrum, smooth, rest, steering)
+        return voice, steering, [smooth[-1], rest[-1], *block_states]
 
     def decode(self, x: Tensor, ops: Operators, half: bool) -> Tensor:
         """Features to what makes a voice, ``[time, batch, 12, bin]``."""
@@ -363,8 +364,10 @@ class Separator(nn.Module):
     def silence(self, scenes: int) -> list[Tensor]:
         """States of `separate` before anything was heard."""
         c = self.config
+        bins = sum(count * width for count, width in c.bands)
         return [
-            self.dft.new_zeros(scenes, 4, sum(n * width for n, width in c.bands)),
+            self.dft.new_zeros(scenes, 4, bins),
+            self.dft.new_zeros(scenes, c.voices, 4, bins),
             *(self.dft.new_zeros(scenes, c.band_count, c.channels) for _ in range(c.blocks)),
         ]
 
@@ -485,9 +488,18 @@ def repeat(x: Tensor, times: int) -> Tensor:
     return x if times == 1 else x.repeat_interleave(times, 1)
 
 
-def averaged(values: Tensor, state: Tensor) -> Tensor:
-    """Recursive average along time over `MEMORY_FRAMES`: ``[time, ...]``, going on from ``state`` [...]."""
-    keep = math.exp(-1 / MEMORY_FRAMES)
+def covariance_of(spectrum: Tensor) -> Tensor:
+    """Between the ears: ``[..., ear, re/im, bin]`` to left power, right power, re and im of the cross-spectrum."""
+    re, im = spectrum.unbind(-2)
+    power = re * re + im * im
+    cross_re = re[..., 0, :] * re[..., 1, :] + im[..., 0, :] * im[..., 1, :]
+    cross_im = im[..., 0, :] * re[..., 1, :] - re[..., 0, :] * im[..., 1, :]
+    return torch.cat([power, cross_re[..., None, :], cross_im[..., None, :]], -2)
+
+
+def averaged(values: Tensor, state: Tensor, frames: float) -> Tensor:
+    """Recursive average along time over so many frames: ``[time, ...]``, going on from ``state`` [...]."""
+    keep = math.exp(-1 / frames)
     time = int(values.shape[0])
     if time == 1:
         return (1 - keep) * values + keep * state
@@ -499,25 +511,22 @@ def averaged(values: Tensor, state: Tensor) -> Tensor:
     return (weights @ values.flatten(1)).view_as(values) + rest
 
 
-def capon(spectrum: Tensor, covariance: Tensor, steering: Tensor) -> Tensor:
+def capon(spectrum: Tensor, covariance: Tensor, rest: Tensor, steering: Tensor) -> Tensor:
     """What may come from a direction: a binaural MVDR beam (Capon 1969), scaled down to the power found there.
 
     Args:
         spectrum: ``[time, scenes, ear, re/im, bin]``.
         covariance: between the ears, ``[time, scenes, 4, bin]``.
+        rest: the same of what each voice is not, which its beam keeps out, ``[time, scenes, voice, 4, bin]``.
         steering: to the voices, ``[time, scenes, voice, 4, bin]``.
 
     Returns:
         ``[time, scenes, voice, ear, re/im, bin]``.
     """
-    left_power, right_power, cross_re, cross_im = covariance[:, :, None].unbind(3)
-    # On the powers alone: the matrix must stay positive definite where next to nothing is heard.
-    left_power, right_power = left_power + FLOOR, right_power + FLOOR
-    level = LOADING / 2 * (left_power + right_power)
-    left, right = left_power + level, right_power + level
     a_re, a_im, b_re, b_im = steering.unbind(3)
-    x_re, x_im, y_re, y_im = spectrum[:, :, None].flatten(3, 4).unbind(3)
-    # The inverse covariance times the steering, but for the determinant, which the beam does not need.
+    (x_re, x_im), (y_re, y_im) = (ear.unbind(3) for ear in spectrum[:, :, None].unbind(3))
+    # An inverse covariance times the steering, but for the determinant, which the beam does not need.
+    left, right, cross_re, cross_im = loaded(rest)
     u_re = right * a_re - (cross_re * b_re - cross_im * b_im)
     u_im = right * a_im - (cross_re * b_im + cross_im * b_re)
     v_re = left * b_re - (cross_re * a_re + cross_im * a_im)
@@ -525,12 +534,29 @@ def capon(spectrum: Tensor, covariance: Tensor, steering: Tensor) -> Tensor:
     towards = (a_re * u_re + a_im * u_im + b_re * v_re + b_im * v_im).clamp_min(1e-20)
     beam_re = (u_re * x_re + u_im * x_im + v_re * y_re + v_im * y_im) / towards
     beam_im = (u_re * x_im - u_im * x_re + v_re * y_im - v_im * y_re) / towards
-    power = (left * right - cross_re.square() - cross_im.square()) / towards
-    share_a = (power * (a_re.square() + a_im.square()) / left_power).clamp_max(1.0)
-    share_b = (power * (b_re.square() + b_im.square()) / right_power).clamp_max(1.0)
+    # How strong what comes from there can be, beside all that each ear hears.
+    left, right, cross_re, cross_im = loaded(covariance[:, :, None])
+    left_own, right_own = a_re.square() + a_im.square(), b_re.square() + b_im.square()
+    both_re, both_im = a_re * b_re + a_im * b_im, a_im * b_re - a_re * b_im
+    towards = right * left_own + left * right_own - 2 * (cross_re * both_re + cross_im * both_im)
+    power = (left * right - cross_re.square() - cross_im.square()) / towards.clamp_min(1e-20)
+    left_heard, right_heard = (covariance[:, :, None, :2] + FLOOR).unbind(3)
+    share_a = (power * left_own / left_heard).clamp_max(1.0)
+    share_b = (power * right_own / right_heard).clamp_max(1.0)
     near = torch.stack([a_re * beam_re - a_im * beam_im, a_re * beam_im + a_im * beam_re], 3) * share_a[:, :, :, None]
     far = torch.stack([b_re * beam_re - b_im * beam_im, b_re * beam_im + b_im * beam_re], 3) * share_b[:, :, :, None]
     return torch.stack([near, far], 3)
+
+
+def loaded(covariance: Tensor) -> tuple[Tensor, ...]:
+    """Its four parts, for an inverse: ``[..., 4, bin]`` with `LOADING` on the powers.
+
+    And with a floor on them, since the matrix must stay positive definite where next to nothing is heard.
+    """
+    left, right, cross_re, cross_im = covariance.unbind(-2)
+    left, right = left + FLOOR, right + FLOOR
+    level = LOADING / 2 * (left + right)
+    return left + level, right + level, cross_re, cross_im
 
 
 def interaural(covariance: Tensor) -> Tensor:

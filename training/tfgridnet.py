@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training.network import CHUNK, FLOOR, LOOKAHEAD, averaged
+from training.network import CHUNK, FLOOR, LOOKAHEAD, MEMORY_FRAMES, averaged
 
 WINDOW = CHUNK + LOOKAHEAD
 BINS = WINDOW // 2 + 1
@@ -191,7 +191,7 @@ class TFGridNet(nn.Module):
         """Frames ``[time, batch, ear, 192]`` to segments of the same shape, and the states of all but the framing."""
         time, batch = frames.shape[:2]
         spectrum = (frames.reshape(-1, WINDOW) @ self.dft).view(time, batch, 2 * EARS, BINS)
-        power = averaged(spectrum.square().mean((2, 3))[..., None], state["power"])
+        power = averaged(spectrum.square().mean((2, 3))[..., None], state["power"], MEMORY_FRAMES)
         level = (power + FLOOR).sqrt()[..., None]  # [time, batch, 1, 1]
         x = torch.cat([state["encoder"], (spectrum / level).permute(1, 2, 0, 3)], 2)
         new = {"encoder": x[:, :, time:], "power": power[-1]}
