@@ -12,7 +12,7 @@ low-delay analysis-synthesis pair of Mauler and Martin, EUSIPCO 2007). The 256 b
 RNN, Luo and Yu 2023); blocks alternate between a gated linear recurrence along time, shared by the bands, and a
 gated full-band linear mixing (after SpatialNet, Quan and Li 2024); the head gives
 each bin of a voice gains, a gate on the bin's interaural cues, and the direction of a Capon beam. Bands are too wide
-to tell sources apart bin by bin; and where there is no room, a beam from the last 40 ms is worth more than a mask.
+to tell sources apart bin by bin; and where there is no room, a beam is worth more than a mask.
 
 All inner tensors are ``[time, batch, band, channel]``: time first, so that the scan walks contiguous memory.
 """
