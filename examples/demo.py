@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 import hearable
+from hearable.enrollment import towards
 from hearable.metrics import si_sdr
 
 HERE = Path(__file__).parent / "demo"
@@ -48,7 +49,7 @@ def enroll() -> tuple[hearable.SpeakerProfile, Audio, int]:
     assert quality is not None  # enroll() always judges
     print(
         f"enrolled from {quality.seconds:.1f} s: {quality.speech_seconds:.1f} s of speech, about "
-        f"{quality.snr_db:.0f} dB above the background, {abs(quality.off_axis_deg):.0f} degrees off axis"
+        f"{quality.snr_db:.0f} dB above the background, {towards(quality.off_axis_deg)}"
     )
     for warning in quality.warnings:
         print(f"warning: {warning}")

@@ -374,7 +374,7 @@ def hearing_rows() -> dict[str, Array]:
 
 
 def beam_rows() -> tuple[Array, Array]:
-    """A covariance ``[4, bin]`` to its inverse, loaded, but for the determinant: matrix ``[16, 4]``, to add ``[16, 1]``.
+    """A covariance ``[4, bin]`` to its loaded inverse, but for the determinant: matrix ``[16, 4]``, to add ``[16, 1]``.
 
     First what gives the power towards a steering, then what multiplies the spectrum three times: see `beam_sums`.
     """

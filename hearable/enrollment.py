@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import ArrayLike
 
 from hearable.audio import require_stereo
 from hearable.chunks import Audio
-from hearable.errors import EnrollmentError
+from hearable.errors import EnrollmentError, ModelError
 from hearable.profiles import EnrollmentQuality, SpeakerProfile
 from hearable.quality import ClipEstimate, clipped_share, estimate
 from hearable.resampling import require_rate, resample
@@ -19,10 +20,10 @@ MIN_SECONDS, MAX_SECONDS = 1.0, 60.0
 SILENCE_DB = -70.0  # relative to full scale
 LEAST_SPEECH_S = 1.0
 LEAST_SNR_DB = 0.0
-# Of 70 noisy validation clips with somebody in front 4% have less, of those without that person 54%, of 70 clips of one
-# talker 60 degrees aside all.
+# With less from the front, the network has hardly anybody: the direction is then that of the clip's strongest talker.
+# What both numbers are worth is measured by `python -m benchmarks.enrollment_quality`.
 LEAST_FRONTAL = 0.1
-MOST_OFF_AXIS_DEG = 25.0  # beyond it a talker is aside: the network is trained for 20, the estimate is good to a few
+MOST_OFF_AXIS_DEG = 25.0  # beyond it a talker is aside: the network is trained for 20
 MOST_EAR_DIFFERENCE_DB = 20.0  # a head makes less
 MOST_CLIPPED = 0.002
 
@@ -61,6 +62,8 @@ def enroll(clip: ArrayLike, rate: int, model: str | Path | Graph = "enroll") -> 
     graph.require("enroller")
     sound = resample(audio, rate, graph.spec.sample_rate_hz)
     embedding, voice = graph.run({"clip": sound})
+    if not (np.isfinite(embedding).all() and np.isfinite(voice).all()):
+        raise ModelError(f"{graph.path}: expected finite values, found others: the file is damaged, get it again")
     quality = judge(sound, voice, graph.spec.sample_rate_hz, clipped_share(audio))
     return SpeakerProfile(embedding, graph.spec.embedding_space, quality)
 
@@ -75,39 +78,47 @@ def judge(clip: Audio, voice: Audio, rate: int, clipped: float = 0.0) -> Enrollm
         clipped: share of the samples as recorded, before resampling rounded their tops, that clip.
     """
     found = estimate(clip, rate)
-    frontal = min(float(np.sum(np.square(voice)) / (np.sum(np.square(clip)) + 1e-20)), 1.0)
+    energy, of_all = (np.sum(np.square(sound, dtype=np.float64)) for sound in (voice, clip))
+    frontal = min(float(energy / (of_all + 1e-20)), 1.0)
+    direction: float | None = None
+    if found.speech_seconds and abs(found.ear_difference_db) <= MOST_EAR_DIFFERENCE_DB:
+        # Others may be louder than the talker in front; of somebody aside the network leaves too little to tell.
+        direction = estimate(voice, rate).off_axis_deg if frontal >= LEAST_FRONTAL else found.off_axis_deg
     return EnrollmentQuality(
         seconds=clip.shape[1] / rate,
         speech_seconds=found.speech_seconds,
         snr_db=found.snr_db,
-        # Of the talker alone: somebody else in the clip may be louder.
-        off_axis_deg=estimate(voice, rate).off_axis_deg,
+        off_axis_deg=direction,
         frontal=frontal,
-        warnings=tuple(_warnings(clip, found, frontal, clipped)),
+        warnings=tuple(_warnings(clip, found, frontal, direction, clipped)),
     )
 
 
-def _warnings(clip: Audio, found: ClipEstimate, frontal: float, clipped: float) -> list[str]:
-    warnings = []
+def _warnings(
+    clip: Audio, found: ClipEstimate, frontal: float, direction: float | None, clipped: float
+) -> Iterator[str]:
     if found.speech_seconds < LEAST_SPEECH_S:
-        warnings.append(f"only {found.speech_seconds:.1f} s of speech: record 3 to 5 s while the person speaks")
+        yield f"only {found.speech_seconds:.1f} s of speech: record 3 to 5 s while the person speaks"
     elif found.snr_db < LEAST_SNR_DB:
-        warnings.append(
-            f"speech is only {found.snr_db:.0f} dB above the background: come closer, or find a quieter moment"
-        )
-    # A louder talker aside is no fault: the network takes the frontal one out of the clip.
-    if frontal < LEAST_FRONTAL:
-        front = f"only {frontal:.0%} of the sound comes from the front"
+        yield f"speech is only {found.snr_db:.0f} dB above the background: come closer, or find a quieter moment"
+    elif direction is not None and abs(direction) > MOST_OFF_AXIS_DEG:
         # Where speech does not rise above the background, the direction is the background's.
-        if abs(found.off_axis_deg) > MOST_OFF_AXIS_DEG and found.snr_db >= LEAST_SNR_DB:
-            side = "left" if found.off_axis_deg > 0 else "right"
-            front += f", the strongest talker is {abs(found.off_axis_deg):.0f} degrees to the {side}"
-        warnings.append(f"{front}: face the person and record again")
+        front = f"only {frontal:.0%} of the sound comes from the front, the strongest"
+        who = front if frontal < LEAST_FRONTAL else "the"
+        yield f"{who} talker is {towards(direction)}: face the person and record again"
     if abs(found.ear_difference_db) > MOST_EAR_DIFFERENCE_DB:
         ear = "left" if found.ear_difference_db < 0 else "right"
-        warnings.append(f"the {ear} ear is {abs(found.ear_difference_db):.0f} dB quieter: check its microphone")
+        yield f"the {ear} ear is {abs(found.ear_difference_db):.0f} dB quieter: check its microphone"
     if clipped > MOST_CLIPPED:
-        warnings.append(f"{clipped:.1%} of the samples clip: lower the microphones' gain and record again")
+        yield f"{clipped:.1%} of the samples clip: lower the microphones' gain and record again"
     if np.array_equal(clip[0], clip[1]):
-        warnings.append("both ears hold the same sound: record with a microphone at each ear, not one for both")
-    return warnings
+        yield "both ears hold the same sound: record with a microphone at each ear, not one for both"
+
+
+def towards(degrees: float | None) -> str:
+    """A direction, + left, in words."""
+    if degrees is None or not np.isfinite(degrees):
+        return "unknown"
+    shown = round(abs(degrees))
+    side = "left" if degrees > 0 else "right"
+    return f"{shown} degree{'s' if shown > 1 else ''} to the {side}" if shown else "straight ahead"

@@ -31,7 +31,9 @@ class EnrollmentQuality:
         seconds: length of the clip.
         speech_seconds: how much of it is speech.
         snr_db: speech above the steady background.
-        off_axis_deg: direction of the enrolled talker, + left; 0 is straight ahead (or behind: ears cannot tell).
+        off_axis_deg: direction of the talker that the network found in front, + left, or, where that is hardly anybody
+            (``frontal`` is small), of the clip's strongest talker; 0 is straight ahead (or behind: ears cannot tell).
+            ``None`` where there is no speech, or an ear is missing.
         frontal: share 0..1 of the clip's energy that the enrollment network took for the talker in front.
         warnings: what is wrong, each with its mend; empty if the clip will do.
     """
@@ -39,7 +41,7 @@ class EnrollmentQuality:
     seconds: float
     speech_seconds: float
     snr_db: float
-    off_axis_deg: float
+    off_axis_deg: float | None
     frontal: float
     warnings: tuple[str, ...] = ()
 
@@ -52,7 +54,7 @@ class EnrollmentQuality:
         """Plain data to show, rounded to what the estimates are good for; what is not a number is ``None``."""
         values = asdict(self)
         warnings = list(values.pop("warnings"))
-        numbers = {name: round(value, 3) if math.isfinite(value) else None for name, value in values.items()}
+        numbers = {name: round(v, 3) if v is not None and math.isfinite(v) else None for name, v in values.items()}
         return {"ok": self.ok, **numbers, "warnings": warnings}
 
 
@@ -198,8 +200,9 @@ def _quality(values: object) -> EnrollmentQuality | None:
     try:
         if not isinstance(values, dict):
             raise TypeError("no object")
-        numbers = {k: float(v) for k, v in values.items() if k != "warnings"}
-        return EnrollmentQuality(**numbers, warnings=tuple(str(w) for w in values["warnings"]))
+        numbers = {k: float(v) for k, v in values.items() if k not in ("warnings", "off_axis_deg")}
+        direction = None if values["off_axis_deg"] is None else float(values["off_axis_deg"])
+        return EnrollmentQuality(**numbers, off_axis_deg=direction, warnings=tuple(str(w) for w in values["warnings"]))
     except (TypeError, ValueError, KeyError) as problem:
         raise ProfileError(
             f"expected an enrollment quality, found something else ({problem}): enroll again"

@@ -1,4 +1,4 @@
-"""Judging an enrollment clip by signal processing alone: is there speech, how clean, and from where?
+"""Judging sound by signal processing alone: is there speech, how clean, and from where?
 
 A noise floor is taken in each frequency as a low percentile over time (after Stahl, Fischer and Bippus, "Quantile
 based noise estimation for spectral subtraction and Wiener filtering", ICASSP 2000). Speech is what rises above it. The
@@ -63,8 +63,8 @@ def estimate(clip: Audio, rate: int) -> ClipEstimate:
 
 def clipped_share(clip: Audio) -> float:
     """Share of the samples of ``[2, samples]`` that lie within 0.01 dB of their ear's peak: of speech hardly any do."""
-    peaks = np.abs(clip).max(axis=1, keepdims=True)
-    return float(np.mean(np.abs(clip) >= 0.999 * peaks))
+    size = np.abs(clip)
+    return float(np.mean(size >= np.maximum(0.999 * size.max(axis=1, keepdims=True), 1e-9)))  # a dead ear clips nothing
 
 
 def noise_floor(power: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -236,7 +236,8 @@ def _check_signature(what: str, expected: Mapping[str, Shape], nodes: Sequence[A
         kind = "float32" if node.type == "tensor(float)" else node.type
         found.append(f"{node.name} {kind} {_show(shape)}")
     if wanted != found:
-        raise SpecMismatch(f"{what}: expected {', '.join(wanted)}; found {', '.join(found)}")
+        raise SpecMismatch(f"{what}: expected {', '.join(wanted)}; found {', '.join(found)}: "
+                           "export the model again with this hearable")  # fmt: skip
 
 
 def _show(shape: Shape) -> str:

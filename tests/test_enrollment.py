@@ -93,38 +93,50 @@ class TestEnroll:
 
 
 class TestQuality:
-    def warnings(self, clip: Audio, share: float = 0.8) -> str:
-        quality = judge(clip, np.sqrt(share) * clip, RATE)
-        assert quality.frontal == pytest.approx(share)
-        assert quality.ok == (not quality.warnings)
+    def warnings(self, clip: Audio, voice: Audio | None = None, share: float = 0.8) -> str:
+        voice = clip if voice is None else voice
+        quality = judge(clip, np.sqrt(share * np.sum(clip**2) / np.sum(voice**2)) * voice, RATE)
+        assert quality.frontal == pytest.approx(share) and quality.ok == (not quality.warnings)
         return "; ".join(quality.warnings)
 
     @pytest.mark.parametrize(("delay", "side"), [(8, "left"), (-8, "right")])
     def test_a_talker_at_the_side(self, delay, side):
-        assert f"degrees to the {side}: face" in self.warnings(talker(delay), share=0.05)
-        assert not self.warnings(talker(delay), share=0.3)  # others may be louder there
-
-    def test_steady_noise_holds_no_speech(self):
-        noise = np.random.default_rng(0).normal(scale=0.1, size=(2, 64000)).astype(np.float32)
-        assert "only 0.0 s of speech: record 3 to 5 s" in self.warnings(noise)
-
-    def test_speech_below_the_noise(self):
-        clip = talker(snr_db=-12)
-        assert self.warnings(clip)
-        assert judge(clip, clip, RATE).snr_db < judge(talker(snr_db=10), talker(), RATE).snr_db
-
-    def test_nothing_from_the_front(self):
-        assert "only 5% of the sound comes from the front" in self.warnings(talker(), share=0.05)
+        # What the network leaves of somebody aside says nothing of where that was.
+        nobody = self.warnings(talker(delay), talker(), share=0.05)
+        assert "only 5% of the sound comes from the front, the strongest talker is" in nobody
+        assert f"degrees to the {side}: face the person" in nobody
+        assert not self.warnings(talker(delay), talker(), share=0.3)  # others may be louder than who is in front
+        assert self.warnings(talker(), talker(delay), share=0.3).startswith("the talker is ")
+        assert not self.warnings(talker(), talker(delay), share=0.05)  # alone, and in front after all
 
     def test_the_direction_is_that_of_whom_the_network_heard(self):
         clip = talker(1.5) + 2 * np.roll(talker(-7), RATE // 4, axis=1)
         found = judge(clip, talker(1.5), RATE)
         assert found.ok and 5 < found.off_axis_deg < 20 and estimate(clip, RATE).off_axis_deg < -30
 
+    def test_the_shipped_network_tells_where_a_talker_is(self):
+        for delay in (0, 1.5, -20):
+            found = enroll(talker(delay), RATE).quality
+            assert found.off_axis_deg == pytest.approx(estimate(talker(delay), RATE).off_axis_deg, abs=5)
+            assert found.ok == (delay != -20)
+
+    def test_steady_noise_holds_no_speech(self):
+        noise = np.random.default_rng(0).normal(scale=0.1, size=(2, 64000)).astype(np.float32)
+        assert "only 0.0 s of speech: record 3 to 5 s" in self.warnings(noise)
+        assert judge(noise, noise, RATE).off_axis_deg is None
+
+    def test_speech_below_the_noise(self):
+        clip = talker(snr_db=-12)
+        assert self.warnings(clip)
+        assert judge(clip, clip, RATE).snr_db < judge(talker(snr_db=10), talker(), RATE).snr_db
+
     def test_a_dead_microphone(self):
         clip = talker()
         clip[1] *= 0.01
         assert "the right ear is 40 dB quieter: check its microphone" in self.warnings(clip)
+        clip[1] = 0
+        found = enroll(clip, RATE).quality
+        assert len(found.warnings) == 1 and "check its microphone" in found.warnings[0] and found.off_axis_deg is None
 
     def test_one_microphone_for_both_ears(self):
         clip = talker()
@@ -167,6 +179,11 @@ class TestProfile:
         assert found.embedding.dtype == np.float32
         assert (found.embedding_space, found.quality) == (good.embedding_space, good.quality)
         assert [f.name for f in tmp_path.iterdir()] == [name]
+
+    def test_a_direction_that_nobody_knows(self, tmp_path, good):
+        for name in ("a.json", "a.profile"):
+            replace(good, quality=replace(QUALITY, off_axis_deg=None)).save(tmp_path / name)
+            assert SpeakerProfile.load(tmp_path / name).quality.off_axis_deg is None
 
     def test_without_quality(self, tmp_path, good):
         for name in ("a.json", "a.profile"):

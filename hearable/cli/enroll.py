@@ -21,7 +21,9 @@ def enroll(
     ],
     out: Annotated[Path, typer.Option(help="Profile to write: NAME.profile, or .json for text.")],
     start: Annotated[float, typer.Option(min=0, help="Seconds of the clip to skip.")] = 0.0,
-    seconds: Annotated[float | None, typer.Option(min=0, help="Seconds to use; best 3 to 5.")] = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=enrollment.MIN_SECONDS, help="Seconds to use; best 3 to 5.")
+    ] = None,
     model: Annotated[str, typer.Option(help="Enroller: a name or a path to an .onnx.")] = "enroll",
     as_json: Json = False,
 ) -> None:
@@ -62,12 +64,10 @@ def _read(path: Path, start: float, seconds: float | None) -> tuple[Audio, int]:
 
 def described(quality: EnrollmentQuality) -> list[tuple[str, str]]:
     """The quality as names and values to show."""
-    side = "left" if quality.off_axis_deg > 0 else "right"
-    degrees = f"{abs(quality.off_axis_deg):.0f}"
     return [
         ("speech found", f"{quality.speech_seconds:.1f} s of {quality.seconds:.1f} s"),
         ("estimated SNR", f"{quality.snr_db:.0f} dB"),
-        ("direction", "straight ahead" if degrees == "0" else f"{degrees} degrees to the {side}"),
+        ("direction", enrollment.towards(quality.off_axis_deg)),
         ("from the front", f"{quality.frontal:.0%} of the sound"),
         ("will it do", "yes" if quality.ok else "no"),
     ]

@@ -63,6 +63,8 @@ def _model(name_or_path: str) -> Described:
     ]
     if "channels" in data:
         pairs.append(("sound", f"{data['channels']} channels at {data['sample_rate_hz']} Hz"))
+    if "parameters" in data and "states" not in data:
+        pairs.append(("size", f"{count(data['parameters'])} parameters"))
     if "states" in data:
         chunk, ahead = data["chunk_samples"], data["lookahead_samples"]
         pairs += [
