@@ -148,7 +148,7 @@ class Heard:
     features: str  # [8, bin], for the encoder
     cues: str  # [5, bin]: what the head weighs, and one
     ears: str  # [ear and re/im, bin]
-    now: str  # [4, bin]: the covariance, as it goes into the average of a rest
+    now: str  # [4, bin]: the covariance between the ears
     inverse: str  # [4, bin]: with the covariance of a steering, the power towards it
     limits: str  # [ear, bin]: with the power of a steering, how much of what is heard it may be
 
@@ -188,46 +188,54 @@ class _Step:
         gain, steering, beam, weights = g.split(self.decode(x), [GAINS, STEERING, 1, CUES + 1], 1)
         gate = g("Sigmoid", g.sum(g("Mul", weights, heard.cues), 1))
         masks = g("Mul", gain, gate)  # [voice, ear, bin]
+        inverse, past = self.keep_out(masks, heard)
         steered = g("MatMul", covariance_sums(), self.pairs(steering, 1))
-        powers, _ = g.split(self.towards(steered, heard.inverse), [2, 2], 1)
-        beam = g("Mul", g("Min", g("Mul", powers, heard.limits), 1.0), beam)
-        inverse, parts = self.keep_out(masks, heard)
-        powers, re, im = g.split(self.towards(steered, inverse), [2, 1, 1], 1)
-        shares = g("Concat", *(g("Mul", beam, part) for part in (powers, re, im)), axis=1)
-        products = g("Mul", g.reshape(shares, voices, 3, 2, 1, -1), parts)
+        powers, re, im = g.split(steered, [2, 1, 1], 1)
+        allowed = g("Mul", g("Div", powers, self.towards(steered, heard.inverse)), heard.limits)
+        beam = g("Div", g("Mul", g("Min", allowed, 1.0), beam), self.towards(steered, inverse))  # [voice, ear, bin]
+        beams = self.through([g("Mul", beam, part) for part in (powers, re, im)], past, ear_turns())
         masked = g("Mul", g.reshape(masks, voices, 2, 1, -1), g.reshape(heard.ears, 2, 2, -1))
-        return g("Add", g("ReduceSum", products, np.array([1]), keepdims=0), masked)
+        return g("Add", beams, masked)
 
     def towards(self, steered: str, inverse: str) -> str:
-        """Covariances of steerings over the power that an inverse covariance has towards them, ``[voice, 4, bin]``."""
+        """The power that an inverse covariance has towards steerings, ``[voice, 1, bin]``."""
         g = self.graph
-        return g("Div", steered, g("Max", g.sum(g("Mul", steered, inverse), 1), 1e-20))
+        return g("Max", g.sum(g("Mul", steered, inverse), 1), 1e-20)
 
     def keep_out(self, masks: str, heard: Heard) -> tuple[str, str]:
-        """What the beams keep out: the inverse of its covariance, and their parts.
-
-        Returns:
-            ``[voice, 4, bin]``, as that of `Heard`; ``[voice, 3, ear, re/im, bin]``, the beam with the covariance of a
-            steering: its powers, and the real and the imaginary part.
-        """
+        """What the beams keep out: its inverse covariance, ``[voice, 4, bin]``, and what that leaves of the ears."""
         g, state = self.graph, "state.separate1"
-        left_out = g("Min", g("Max", g.linear(np.full((1, 2), -0.5), masks, 1.0), 0.0), 1.0)
-        kept = g("Mul", state, math.exp(-1 / REST_FRAMES))
-        rest = g("Add", g("Mul", g("Mul", left_out, left_out), heard.now), kept, name=f"{state}.out")
-        weight, floor = beam_rows()
-        inverse, rows = g.split(g.linear(weight, rest, floor), [4, 12], 1)
-        ears = g("Concat", *[heard.ears] * 3, axis=0)
-        parts = g("MatMul", beam_sums(), g("Mul", rows, ears))
-        return inverse, g.reshape(parts, self.config.voices, 3, 2, 2, -1)
+        keep = math.exp(-1 / REST_FRAMES)
+        full = math.sqrt(1 - keep)  # of all that is left out, as it goes into the average
+        left_out = g("Min", g("Max", g.linear(np.full((1, 2), -full / 2), masks, full), 0.0), full)
+        rest = g("Add", g("Mul", g("Mul", left_out, left_out), heard.now), g("Mul", state, keep), name=f"{state}.out")
+        weight, floor = inverse_rows()
+        inverse = g.linear(weight, rest, floor)
+        # The cross-spectrum is in it twice.
+        past = self.through(g.split(inverse, [2, 1, 1], 1), heard.ears, ear_turns() / 2)
+        return inverse, g.reshape(past, self.config.voices, 4, -1)
+
+    def through(self, covariance: Sequence[str], x: str, turns: Array) -> str:
+        """``[voice, ear, re/im, bin]``: a covariance (powers, re, im) times what the ears hear, ``[..., 4, bin]``."""
+        g = self.graph
+        sounds = [x, *g.split(g("MatMul", turns, x), [4, 4], -2)]
+        products = [
+            g("Mul", g.reshape(part, self.config.voices, -1, 1, self.bins), g.reshape(sound, -1, 2, 2, self.bins))
+            for part, sound in zip(covariance, sounds, strict=True)
+        ]
+        return g("Add", g("Add", *products[:2]), products[2])
 
     def hear(self, spectrum: str) -> Heard:
-        """What voices are made of; all that is linear in the bins' products and averages is one product of matrices."""
+        """What voices are made of; all that is linear in the bins' covariances is one product of matrices."""
         g = self.graph
         ears = g.reshape(spectrum, 4, -1)  # left re, im, right re, im
         floor, one = np.full((1, self.bins), FLOOR), np.ones((1, self.bins))
-        known = g("Concat", self.pairs(ears, 0), "state.separate0", floor, axis=0)
+        now = g("MatMul", covariance_sums(), self.pairs(ears, 0))
+        keep, state = math.exp(-1 / MEMORY_FRAMES), "state.separate0"
+        average = g("Add", g("Mul", now, 1 - keep), g("Mul", state, keep), name=f"{state}.out")
+        known = g("Concat", now, average, floor, axis=0)
         linear = hearing_rows()
-        rows = {name: "state.separate0.out" if name == "average" else g.new() for name in linear}
+        rows = {name: g.new() for name in linear}
         everything = g("MatMul", np.concatenate(list(linear.values())), known)
         g.node("Split", [everything, np.array([len(r) for r in linear.values()])], list(rows.values()), axis=0)
         squares, determinant = g.split(g("Mul", rows["lefts"], rows["rights"]), [5, 3], 0)
@@ -241,7 +249,7 @@ class _Step:
             features=g("Concat", magnitude, phase, cues, peak, axis=0),
             cues=g("Concat", cues, peak, one, axis=0),
             ears=ears,
-            now=rows["now"],
+            now=now,
             inverse=rows["inverse"],
             limits=g("Div", g.sum(determinant, 0), rows["averages"]),
         )
@@ -344,14 +352,11 @@ def covariance_sums() -> Array:
 
 
 def hearing_rows() -> dict[str, Array]:
-    """Rows that are linear in what `_Step.hear` knows of a bin: ``[n, 13]`` each.
+    """Rows that are linear in what `_Step.hear` knows of a bin: ``[n, 9]`` each.
 
-    Known are eight products of the spectrum, the four averages before, and the floor.
+    Known are the covariance between the ears, its average, and the floor.
     """
-    known = np.eye(13)
-    keep, floor = math.exp(-1 / MEMORY_FRAMES), known[12]
-    now = covariance_sums() @ known[:8]
-    average = (1 - keep) * now + keep * known[8:12]
+    now, average, floor = np.split(np.eye(9), [4, 8])
     # On the powers alone: see `training.network.capon`.
     (now_left, now_right), (left, right) = now[:2] + floor, average[:2] + floor
     (now_re, now_im), (re, im) = now[2:], average[2:]
@@ -361,8 +366,6 @@ def hearing_rows() -> dict[str, Array]:
     lefts = [now_left, now_left, left, left, left + right, loaded_left, re, im]
     rights = [now_right, now_right, right, right, left + right, loaded_right, -re, -im]
     rows = {
-        "average": average,
-        "now": (1 - math.exp(-1 / REST_FRAMES)) * now,
         "powers": [now_left, now_right],
         "averages": [left, right],
         "ratios": [now_re, now_im, re, im, left - right],  # of them the coherence, of now and of before, and the level
@@ -373,29 +376,25 @@ def hearing_rows() -> dict[str, Array]:
     return {name: np.stack(list(group)) for name, group in rows.items()}
 
 
-def beam_rows() -> tuple[Array, Array]:
-    """A covariance ``[4, bin]`` to its loaded inverse, but for the determinant: matrix ``[16, 4]``, to add ``[16, 1]``.
+def inverse_rows() -> tuple[Array, Array]:
+    """A covariance ``[4, bin]`` to its loaded inverse, but for the determinant: matrix ``[4, 4]``, to add ``[4, 1]``.
 
-    First what gives the power towards a steering, then what multiplies the spectrum three times: see `beam_sums`.
+    The cross-spectrum is in it twice: with the covariance of a steering it gives the power towards it.
     """
     known = np.eye(5)  # the covariance, and the floor
     (left, right), (re, im) = known[:2] + known[4], known[2:4]
     level = LOADING / 2 * (left + right)
-    left, right = left + level, right + level
-    rows = np.stack([right, left, -2 * re, -2 * im, *[right] * 2, *[left] * 2, *[re] * 4, *[im] * 4])
+    rows = np.stack([right + level, left + level, -2 * re, -2 * im])
     return rows[:, :4], FLOOR * rows[:, 4:]
 
 
-def beam_sums() -> Array:
-    """Matrix ``[12, 12]``: products of `beam_rows` and the spectrum to what the steering's covariance multiplies.
+def ear_turns() -> Array:
+    """Matrix ``[8, 4]``: re and im of both ears to what a covariance's cross-spectrum multiplies.
 
-    In the order |a|^2 of the left ear and |b|^2 of the right one, Re a conj(b), Im a conj(b); ears; re/im.
+    Its real part the other ear, its imaginary part that turned by a quarter.
     """
-    p = np.eye(12)
-    left_re, left_im = p[0] - p[6] + p[11], p[1] - p[7] - p[10]
-    right_re, right_im = p[2] - p[4] - p[9], p[3] - p[5] + p[8]
-    own, other = [left_re, left_im, right_re, right_im], [right_re, right_im, left_re, left_im]
-    return np.stack([*own, *other, -right_im, right_re, left_im, -left_re])
+    left_re, left_im, right_re, right_im = np.eye(4)
+    return np.stack([right_re, right_im, left_re, left_im, -right_im, right_re, left_im, -left_re])
 
 
 def after_norm(following: Gains, weight: Array, bias: Array) -> tuple[Array, Array]:
