@@ -442,7 +442,7 @@ def test_schedule():
     ("arguments", "message"),
     [
         (("recognition",), "expected --start"),
-        (("extractor", "--preset", "huge"), "expected one of base, base-long, tiny, paper"),
+        (("extractor", "--preset", "huge"), "expected one of base, base-long, wide-long, tiny, paper"),
         (("enroller", "--voice", "weights.safetensors"), "no recognition"),
         (("extractor", "--separation", "weights.safetensors"), "enrollment network only"),
         (("voice", "--set", "stepz=5"), "stepz: expected one of"),
