@@ -41,7 +41,7 @@ def main(
             for name, clip in (("alone", alone), ("noisy", alone + others)):
                 quality = enroll(clip, 16000, evaluator.enroller).quality
                 assert quality is not None  # enroll() always judges
-                error = abs((quality.off_axis_deg or 0.0) - truth)
+                error = np.inf if quality.off_axis_deg is None else abs(quality.off_axis_deg - truth)
                 found.setdefault((name, degrees), []).append((error, quality.frontal < LEAST_FRONTAL, quality.ok))
     print("talker           direction: median error, within 10 degrees   nobody found in front   will do")
     for (name, degrees), rows in found.items():

@@ -175,7 +175,7 @@ class _Step:
         g("Concat", g("Add", "begin", "state.overlap"), "middle", name="output", axis=1)
 
     def separate(self, spectrum: str) -> str:
-        """``[voice, ear, re/im, bin]``: see `Extractor.separate` and `training.network.capon`.
+        """``[voice, ear, re/im, bin]``: see `Separator.separate` and `training.network.capon`.
 
         The beam depends on the steering a, b only by way of |a|^2, |b|^2 and a conj(b), as the covariance does on the
         spectrum, and is linear in them.
@@ -357,11 +357,10 @@ def hearing_rows() -> dict[str, Array]:
     Known are the covariance between the ears, its average, and the floor.
     """
     now, average, floor = np.split(np.eye(9), [4, 8])
-    # On the powers alone: see `training.network.capon`.
     (now_left, now_right), (left, right) = now[:2] + floor, average[:2] + floor
     (now_re, now_im), (re, im) = now[2:], average[2:]
-    level = LOADING / 2 * (left + right)
-    loaded_left, loaded_right = left + level, right + level
+    inverse = loaded_inverse(average, floor)
+    loaded_right, loaded_left = inverse[:2]
     # Products: squares of the denominators of ratios, and the determinant of the loaded covariance.
     lefts = [now_left, now_left, left, left, left + right, loaded_left, re, im]
     rights = [now_right, now_right, right, right, left + right, loaded_right, -re, -im]
@@ -369,7 +368,7 @@ def hearing_rows() -> dict[str, Array]:
         "powers": [now_left, now_right],
         "averages": [left, right],
         "ratios": [now_re, now_im, re, im, left - right],  # of them the coherence, of now and of before, and the level
-        "inverse": [loaded_right, loaded_left, -2 * re, -2 * im],  # times the steering's: the power towards it
+        "inverse": inverse,
         "lefts": lefts,
         "rights": rights,
     }
@@ -377,15 +376,20 @@ def hearing_rows() -> dict[str, Array]:
 
 
 def inverse_rows() -> tuple[Array, Array]:
-    """A covariance ``[4, bin]`` to its loaded inverse, but for the determinant: matrix ``[4, 4]``, to add ``[4, 1]``.
+    """A covariance ``[4, bin]`` to its `loaded_inverse`: matrix ``[4, 4]``, to add ``[4, 1]``."""
+    covariance, floor = np.split(np.eye(5), [4])
+    rows = loaded_inverse(covariance, floor)
+    return rows[:, :4], FLOOR * rows[:, 4:]
+
+
+def loaded_inverse(covariance: Array, floor: Array) -> Array:
+    """Rows of the inverse, but for the determinant, of a covariance as `training.network.loaded` has it.
 
     The cross-spectrum is in it twice: with the covariance of a steering it gives the power towards it.
     """
-    known = np.eye(5)  # the covariance, and the floor
-    (left, right), (re, im) = known[:2] + known[4], known[2:4]
+    (left, right), (re, im) = covariance[:2] + floor, covariance[2:]
     level = LOADING / 2 * (left + right)
-    rows = np.stack([right + level, left + level, -2 * re, -2 * im])
-    return rows[:, :4], FLOOR * rows[:, 4:]
+    return np.stack([right + level, left + level, -2 * re, -2 * im])
 
 
 def ear_turns() -> Array:

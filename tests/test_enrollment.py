@@ -8,14 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
+from onnx import numpy_helper
 
 from hearable.chunks import Audio
 from hearable.enrollment import enroll, judge
-from hearable.errors import AudioError, EnrollmentError, ModelNotFound, ProfileError, SpecMismatch
+from hearable.errors import AudioError, EnrollmentError, ModelError, ModelNotFound, ProfileError, SpecMismatch
 from hearable.profiles import EnrollmentQuality, SpeakerProfile
 from hearable.quality import azimuth_deg, estimate
 from hearable.session import Graph
+from tests import toymodel
 
 RATE = 16000
 QUALITY = EnrollmentQuality(4.0, 2.5, 11.25, -3.5, 0.625, ("too far",))
@@ -80,6 +83,14 @@ class TestEnroll:
     def test_silence(self, enroller, level):
         with pytest.raises(EnrollmentError, match="expected speech, found silence"):
             enroll(level * talker(), RATE, enroller)
+
+    def test_a_damaged_enroller(self, tmp_path):
+        model = toymodel.enroller()
+        (rest,) = (i for i, tensor in enumerate(model.graph.initializer) if tensor.name == "rest")
+        model.graph.initializer[rest].CopyFrom(numpy_helper.from_array(np.full(6, np.nan, np.float32), "rest"))
+        onnx.save(model, tmp_path / "nan.onnx")
+        with pytest.raises(ModelError, match=r"nan\.onnx: expected finite values, found others: the file is damaged"):
+            enroll(talker(), RATE, tmp_path / "nan.onnx")
 
     def test_mono_and_nan(self, enroller):
         with pytest.raises(AudioError, match="enrollment clip: expected 2 channels"):
