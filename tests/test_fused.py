@@ -9,6 +9,7 @@ torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.skipif(not (shutil.which("g++") and shutil.which("ninja")), reason="needs g++ and ninja")
 
 from training import fused  # noqa: E402
+from training.losses import steering_loss  # noqa: E402
 
 TIME, BATCH, BANDS, CHANNELS = 9, 2, 5, 48
 
@@ -52,6 +53,15 @@ def test_fused_equals_reference(name, dtype, bound):
     expected = values_and_gradients(getattr(fused.REFERENCE, name.strip()), arguments)
     for f, e in zip(found, expected, strict=True):
         assert (f - e).abs().max() <= bound * e.abs().max()
+
+
+def test_compiled_equals_as_it_is():
+    torch.manual_seed(0)
+    arguments = torch.randn(7, 2, 3, 4, 16), torch.randn(7, 2, 3, 2, 2, 16)
+    found = values_and_gradients(fused.COMPILED.fuse(steering_loss), arguments)
+    expected = values_and_gradients(fused.FUSED.fuse(steering_loss), arguments)
+    for f, e in zip(found, expected, strict=True):
+        assert (f - e).abs().max() <= 2e-6 * e.abs().max()
 
 
 def test_a_compiler_that_was_killed_holds_nobody_up(tmp_path, monkeypatch):

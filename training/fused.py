@@ -15,7 +15,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -160,14 +160,26 @@ def mix_bands(projected: Tensor, mixing: Tensor) -> Tensor:
     return _MixBands.apply(projected.contiguous(), mixing.contiguous())  # type: ignore[no-any-return, no-untyped-call]
 
 
+@functools.cache
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function of element-wise work by one kernel, made when it meets a new shape: that takes half a minute."""
+    return torch.compile(function, dynamic=False)
+
+
+def _as_it_is(function: Callable[..., Any]) -> Callable[..., Any]:
+    return function
+
+
 @dataclass(frozen=True)
 class Operators:
-    """One implementation of the functions above."""
+    """One implementation of the functions above, and what is done to others that are element-wise."""
 
     gated_scan: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
     norm_film: Callable[[Tensor, Tensor, Tensor, bool], Tensor]
     mix_bands: Callable[[Tensor, Tensor], Tensor]
+    fuse: Callable[[Callable[..., Any]], Callable[..., Any]] = _as_it_is
 
 
 REFERENCE = Operators(gated_scan_reference, norm_film_reference, mix_bands_reference)
 FUSED = Operators(gated_scan, norm_film, mix_bands)
+COMPILED = replace(FUSED, fuse=compiled)

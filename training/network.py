@@ -41,6 +41,7 @@ HEAD = GAINS + STEERING + 1 + CUES + 1  # that the decoder gives for each bin of
 LOADING = 0.15  # of the covariance, beside the mean power of both ears
 LOUDNESS = 0.15  # exponent on power: a compressed magnitude
 FLOOR = 1e-10
+PIECE = 16  # frames that are averaged at once
 PARTS = ("separate", "recognise")  # names of the recurrent states, in the order of `Extractor.zeros`
 
 
@@ -349,8 +350,8 @@ class Separator(nn.Module):
         # Without a gradient: what is kept out shall not decide what is kept.
         left_out = 1 - masks.detach().mean(-2, keepdim=True).clamp(0, 1)
         rest = averaged(left_out.square() * now[:, :, None], states[1], REST_FRAMES)
-        voice = masks[..., None, :] * spectrum[:, :, None]
-        voice = voice + beam[..., None, :] * capon(spectrum, smooth, rest, steering)
+        heard = ops.fuse(capon)(spectrum, smooth, rest, steering)
+        voice = masks[..., None, :] * spectrum[:, :, None] + beam[..., None, :] * heard
         return voice, steering, [smooth[-1], rest[-1], *block_states]
 
     def decode(self, x: Tensor, ops: Operators, half: bool) -> Tensor:
@@ -473,9 +474,9 @@ class Extractor(Separator):
         return output, {"input": frame[..., CHUNK:], "overlap": segment[..., CHUNK:]} | _named(recurrent)
 
 
-def separated(network: Separator, mixture: Tensor, half: bool) -> tuple[Tensor, Tensor]:
+def separated(network: Separator, mixture: Tensor, half: bool, ops: Operators = FUSED) -> tuple[Tensor, Tensor]:
     """The voices of scenes ``[scenes, 2, samples]``, ``[scenes, voice, 2, samples]``; and where they come from."""
-    spectra, steering, _ = network.separate(network.analyse(mixture), network.silence(len(mixture)), FUSED, half)
+    spectra, steering, _ = network.separate(network.analyse(mixture), network.silence(len(mixture)), ops, half)
     return network.synthesise(spectra, mixture.shape[-1]), steering
 
 
@@ -503,12 +504,17 @@ def averaged(values: Tensor, state: Tensor, frames: float) -> Tensor:
     time = int(values.shape[0])
     if time == 1:
         return (1 - keep) * values + keep * state
-    # As one product with a triangular matrix: a loop over time would be slow.
-    steps = torch.arange(time, device=values.device, dtype=values.dtype)
+    # Piece by piece a product with a triangular matrix: a loop over time would be slow.
+    steps = torch.arange(PIECE, device=values.device, dtype=values.dtype)
     lag = steps[:, None] - steps
     weights = torch.where(lag >= 0, (1 - keep) * keep ** lag.clamp_min(0), 0.0)
-    rest = (keep ** (steps + 1)).view(-1, *[1] * state.ndim) * state
-    return (weights @ values.flatten(1)).view_as(values) + rest
+    fading = (keep ** (steps + 1))[:, None]
+    pieces, last = [], state.flatten()
+    for piece in values.flatten(1).split(PIECE):
+        n = len(piece)
+        pieces.append(torch.addmm(fading[:n] * last, weights[:n, :n], piece))
+        last = pieces[-1][-1]
+    return torch.cat(pieces).view_as(values)
 
 
 def capon(spectrum: Tensor, covariance: Tensor, rest: Tensor, steering: Tensor) -> Tensor:

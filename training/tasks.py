@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from training.enroller import EPS, levelled
-from training.fused import FUSED
+from training.fused import COMPILED, FUSED
 from training.losses import distortion_db, distortion_of, negative_snr_db, separation_loss, si_sdr_db, steering_loss
 from training.network import separated
 from training.optim import Muon
@@ -91,12 +91,13 @@ class ExtractorTask(Task):
         network = self.network
         if isinstance(network, TFGridNet):
             return negative_snr_db(network(mixture, network.conditioner(embedding)), target, mixture).mean()
-        voices, steering = separated(network, mixture, self.preset.half)
+        ops = COMPILED if self.preset.compiled else FUSED
+        voices, steering = separated(network, mixture, self.preset.half, ops)
         separation, order = separation_loss(voices, talkers)
         sources = network.analyse(
             talkers.gather(1, order.argsort(1)[:, :, None, None].expand_as(talkers)).flatten(0, 1)
         )
-        directions = steering_loss(steering, sources.unflatten(1, order.shape))
+        directions = ops.fuse(steering_loss)(steering, sources.unflatten(1, order.shape))
         self.log("train/separation", separation.detach())
         self.log("train/steering", directions.detach())
         return separation + self.preset.steering * directions
