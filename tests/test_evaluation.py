@@ -314,7 +314,7 @@ def test_command(kit: Path, toy_folder: Path, tmp_path: Path) -> None:
     arguments = ["--data", str(kit), "--scenes", "2", "--out", str(out), *models]
     shown = CliRunner().invoke(app, arguments, env={"COLUMNS": "160"})
     assert shown.exit_code == 0, shown.output
-    assert "toy on test, 2 scenes, seed 0" in shown.stdout and "absent: output / input" in shown.stdout
+    assert "toy on test, 2 scenes, seed 0" in shown.stdout and "absent: out / in, dB" in shown.stdout
     assert "Worst scenes" in shown.stdout and "known direction" not in shown.stdout
     assert sorted(f.name for f in out.iterdir()) == ["scores.csv", "scores.png", "summary.json"]
     more = CliRunner().invoke(app, [*arguments, "--baselines"])

@@ -32,7 +32,7 @@ MEASURES = (
     ("  median", "delta_ild_db", "median", "{:.2f}"),
     ("ΔITD, µs", "delta_itd_us", "mean", "{:.0f}"),
     ("  median", "delta_itd_us", "median", "{:.0f}"),
-    ("wrong person", "confused", "mean", "{:.1%}"),
+    ("wrong person", "confused", "mean", "{:.0%}"),
     ("PESQ-WB", "pesq_wb", "mean", "{:.2f}"),
     ("  gain", "pesq_wb_gain", "mean", "{:+.2f}"),
     ("ESTOI", "estoi", "mean", "{:.2f}"),
@@ -178,7 +178,7 @@ def _group_table(groups: dict[str, Any]) -> Table:
 def _special_table(summary: dict[str, Any]) -> Table:
     table = _table("Special cases", "", "scenes", "mean (95%)", "median", "20 dB (95%)")
     for case, measure, share, label in (
-        ("absent", "leak_db", "kept_quiet", "absent: output / input, dB"),
+        ("absent", "leak_db", "kept_quiet", "absent: out / in, dB"),
         ("alone", "si_sdr_db", "untouched", "alone: SI-SDR, dB"),
     ):
         if case in summary:
@@ -192,7 +192,7 @@ def _special_table(summary: dict[str, Any]) -> Table:
             )
     for what, cost in summary["costs"].items():
         scenes = summary["enrollment"]["noisy"]["scenes"]
-        table.add_row(f"{what}: cost, dB", str(scenes), _text(cost, "{:.2f}"), "", "")
+        table.add_row(f"loss, {what}", str(scenes), _text(cost, "{:.2f}"), "", "")
     return table
 
 
