@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(not (shutil.which("g++") and shutil.which("ninja
 from safetensors.torch import load_file  # noqa: E402
 
 from hearable.synthesis.recipes import TseRecipe  # noqa: E402
-from training import corpus  # noqa: E402
+from training import corpus, train  # noqa: E402
 from training.data import VOICES, Curriculum, Endless, ExtractionScenes, collate  # noqa: E402
 from training.enrollments import Enrollments, predict  # noqa: E402
 from training.losses import distortion_db, negative_snr_db, separation_loss, si_sdr_db, steering_loss  # noqa: E402
@@ -29,7 +29,7 @@ from training.network import Extractor, ExtractorConfig  # noqa: E402
 from training.optim import orthogonalise  # noqa: E402
 from training.presets import ENROLLERS, ExtractorPreset, RecognitionPreset, VoicePreset  # noqa: E402
 from training.separations import separate_scenes, smooth_response, take_apart  # noqa: E402
-from training.tasks import FRONT, RECOGNITION, EnrollerTask, RecognitionTask, schedule  # noqa: E402
+from training.tasks import FRONT, RECOGNITION, EnrollerTask, RecognitionTask, Task, schedule  # noqa: E402
 from training.train import build, load_separation, load_weights, run, save_weights  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -209,6 +209,29 @@ def test_train_then_resume(kit, tmp_path):
     checkpoint = torch.load(tmp_path / "tiny" / "last.ckpt", weights_only=False)
     assert checkpoint["updates"] == 6
     assert (tmp_path / "tiny" / "weights.safetensors").read_bytes() != first
+
+
+def test_a_run_that_was_killed_goes_on_as_if_it_had_not_been(kit, tmp_path, monkeypatch):
+    class Killed(BaseException):
+        pass
+
+    def step(task, *arguments):
+        if task.updates == 2:
+            raise Killed
+        return training_step(task, *arguments)
+
+    preset = dataclasses.replace(PRESET, steps=4)
+    run(preset, "whole", kit, kit / "cache", tmp_path, 1)
+    training_step = Task.training_step
+    monkeypatch.setattr(train, "KEEP_S", -1.0)
+    monkeypatch.setattr(train, "ASKED_EVERY", 2)
+    with monkeypatch.context() as killing, pytest.raises(Killed):
+        killing.setattr(Task, "training_step", step)
+        run(preset, "killed", kit, kit / "cache", tmp_path, 1)
+    run(preset, "killed", kit, kit / "cache", tmp_path, 1)
+    whole, killed = (load_file(tmp_path / name / "weights.safetensors") for name in ("whole", "killed"))
+    for name, weight in whole.items():
+        torch.testing.assert_close(killed[name], weight, atol=1e-6, rtol=1e-5)
 
 
 SCRIPT = """

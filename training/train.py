@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
@@ -52,15 +53,25 @@ class _Fixed(Dataset[Any]):
         return self.examples[index]
 
 
-class Keep(lightning.Callback):
-    """At each validation: the averaged weights alone in one small file, and all that resuming needs.
+KEEP_S = 600.0
+ASKED_EVERY = 20  # updates, whether so much time has gone by
 
-    Lightning's own checkpoints by time do not serve manual optimisation. This callback stands before the weight
-    averaging in the trainer's list: at the end of a validation epoch the averaged weights are still in place.
+
+class Keep(lightning.Callback):
+    """All that resuming needs, at each validation and every ten minutes; at validations also the averaged weights.
+
+    These are one small file. Lightning's own checkpoints by time do not serve manual optimisation. This callback stands
+    before the weight averaging in the trainer's list: at the end of a validation epoch the averaged weights are still in
+    place.
     """
 
     def __init__(self, folder: Path):
-        self.folder = folder
+        self.folder, self.kept = folder, time.monotonic()
+
+    def on_train_batch_start(self, trainer: lightning.Trainer, module: lightning.LightningModule, *_: Any) -> None:
+        # Not at a batch's end, before its weights are averaged. All processes take part, so one of them decides.
+        if module.updates % ASKED_EVERY == 0 and trainer.strategy.broadcast(time.monotonic() - self.kept > KEEP_S):
+            self.on_validation_end(trainer, module)
 
     def on_validation_epoch_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         if trainer.is_global_zero:
@@ -68,6 +79,7 @@ class Keep(lightning.Callback):
 
     def on_validation_end(self, trainer: lightning.Trainer, module: lightning.LightningModule) -> None:
         trainer.save_checkpoint(self.folder / "last.ckpt")
+        self.kept = time.monotonic()
 
 
 def moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
