@@ -28,7 +28,7 @@ from training.losses import distortion_db, negative_snr_db, separation_loss, si_
 from training.network import Extractor, ExtractorConfig  # noqa: E402
 from training.optim import orthogonalise  # noqa: E402
 from training.presets import ENROLLERS, ExtractorPreset, RecognitionPreset, VoicePreset  # noqa: E402
-from training.separations import separate_scenes, smooth_response, take_apart  # noqa: E402
+from training.separations import SeparatedScenes, separate_scenes, smooth_response, take_apart  # noqa: E402
 from training.tasks import FRONT, RECOGNITION, EnrollerTask, RecognitionTask, Task, schedule  # noqa: E402
 from training.train import build, load_separation, load_weights, run, save_weights  # noqa: E402
 
@@ -319,6 +319,23 @@ def test_recognition_is_trained_alone_and_then_kept(kit, tmp_path, monkeypatch):
     kept = {name for name in after if torch.allclose(after[name], more[name], atol=1e-6)}
     assert {name for name in after if name.startswith(RECOGNITION)} <= kept
     assert any(name.startswith("blocks.1") for name in after.keys() - kept)
+
+
+def test_who_is_alone_in_a_scene_taken_apart_is_looked_for_twice(kit, scenes, monkeypatch):
+    monkeypatch.setattr(corpus, "SPEEDS", {"train": (1.0,)})
+    predict(LevelEnroller(), kit, kit / "cache", "train", RECIPE, 20)
+    found = {}
+    for talkers in (1, 2):
+        recipe = dataclasses.replace(RECIPE, talkers=(talkers,))
+        torch.manual_seed(0)
+        separate_scenes(Extractor(NETWORK), kit, kit / "cache", "train", recipe, range(1), False, 1, (1.0,))
+        separated = SeparatedScenes(scenes.sounds, kit / "cache", "train", 0.0, 0.0)
+        _, _, of_talkers, power, order, embeddings = found[talkers] = next(separated.examples(0))
+        assert of_talkers.shape[-1] == power.shape[-1] == len(order) == len(embeddings) == 2
+        assert (order[0] == order[1]) == (power[..., 0] == power[..., 1]).all() == (talkers == 1)
+        # Other utterances of the same speaker may be the teacher's.
+        assert (np.linalg.norm(embeddings[0] - embeddings[1]) < 0.1) == (talkers == 1)
+    assert [part.shape for part in found[1]] == [part.shape for part in found[2]]
 
 
 def test_two_workers_take_the_same_scenes_apart(kit, tmp_path):

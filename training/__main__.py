@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from hearable.seld.accdoa import TRACKS
+from hearable.synthesis.recipes import TseRecipe
 from hearable.synthesis.seld_recipe import read_recipe
 from training.corpus import prepare
 from training.enroller import Enroller
@@ -153,11 +154,12 @@ def separations(
     chosen = RECOGNITIONS[preset]
     network = Extractor(chosen.network)
     load_weights(network, weights)
-    for split, numbers, speeds in (
-        ("train", range(first, first + scenes), chosen.speeds),
-        ("val", range(validation_scenes), None),
+    protocol = TseRecipe(chosen.recipe.samples, enrollment_samples=chosen.recipe.enrollment_samples)
+    for split, recipe, numbers, speeds in (
+        ("train", chosen.recipe, range(first, first + scenes), chosen.speeds),
+        ("val", protocol, range(validation_scenes), None),
     ):
-        separate_scenes(network, data, cache, split, chosen.recipe, numbers, half, workers, speeds)
+        separate_scenes(network, data, cache, split, recipe, numbers, half, workers, speeds)
 
 
 Recipe = Annotated[Path, typer.Option(help="Recipe of a SELD dataset.")]

@@ -97,6 +97,7 @@ class RecognitionPreset(SpeechPreset):
     """A training run of the recognition in scenes that a trained network has taken apart."""
 
     network: ExtractorConfig = field(default_factory=ExtractorConfig)
+    recipe: TseRecipe = replace(MIXTURES, samples=320 * 128)
     batch: int = 32
     predicted: float = 0.5  # share of embeddings from the enrollment network; all of validation's are
     heard: float = 0.1  # weight of a dB of what is heard beside the classification

@@ -133,8 +133,9 @@ def separate_scenes(
 class SeparatedScenes:
     """Examples: `FIELDS` of a scene, as `separate_scenes` wrote them, and embeddings ``[2, 256]`` of its first talkers.
 
-    In a share ``predicted`` an embedding is what the enrollment network made of a noisy clip, not the teacher's. Scenes
-    are heard through a random frequency response of about ``timbre_db``. They repeat, in another order each time.
+    Of talkers and ``order`` these two are left; who is alone is both. In a share ``predicted`` an embedding is what the
+    enrollment network made of a noisy clip, not the teacher's. Scenes are heard through a random frequency response of
+    about ``timbre_db``. They repeat, in another order each time.
     """
 
     def __init__(
@@ -152,14 +153,16 @@ class SeparatedScenes:
         rng = np.random.default_rng([self.seed, index])
         entry = self.entries[scene]
         played = frozenset(entry["sounds"])
+        sought = [0, min(1, len(entry["speakers"]) - 1)]
         embeddings = [
-            speaker_embedding(speaker, played, self.sounds, rng, self.enrollments, self.predicted)
-            for speaker in entry["speakers"][:2]
+            speaker_embedding(entry["speakers"][n], played, self.sounds, rng, self.enrollments, self.predicted)
+            for n in sought
         ]
-        levels, *rest = (np.array(column[scene]) for column in self.columns)
+        levels, voices, talkers, power, order = (np.array(column[scene]) for column in self.columns)
         # Recognition must not lean on a microphone, room or head.
         factor = 10 ** (LOUDNESS / 10 * self.timbre_db * smooth_response(levels.shape[-1], rng))
-        yield (levels * factor).astype(np.float32), *rest, np.stack(embeddings)
+        heard = (levels * factor).astype(np.float32)
+        yield heard, voices, talkers[..., sought], power[..., sought], order[sought], np.stack(embeddings)
 
 
 def smooth_response(bands: int, rng: np.random.Generator) -> NDArray[np.float64]:

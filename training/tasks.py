@@ -168,13 +168,13 @@ class RecognitionTask(Task):
         key = self.network.conditioner(embedding.flatten(0, 1))
         scores = self.network.compare(keys[DECISION_FRAMES::16, :, None], key)
         present = torch.eye(scenes, dtype=torch.bool, device=scores.device).repeat_interleave(each, 1)
-        right = torch.where(present, order[:, :each].flatten(), order.shape[1])
+        right = torch.where(present, order.flatten(), scores.shape[-1] - 1)
         # Of the mix of voices all products are known from those of its parts.
         own = self.network.compare(keys[:, :, None], key.unflatten(0, (scenes, each)))
         share = torch.softmax(own, -1)[..., :-1]
         heard = torch.einsum("tbsv,btevw,tbsw->bse", share, voices, share)
-        product = torch.einsum("tbsv,btevs->bse", share, talkers[..., :each])
-        return scores, right, distortion_of(product, heard, power[..., :each].sum(1).transpose(1, 2))
+        product = torch.einsum("tbsv,btevs->bse", share, talkers)
+        return scores, right, distortion_of(product, heard, power.sum(1).transpose(1, 2))
 
     def loss(self, batch: list[Tensor]) -> Tensor:
         scores, right, distortion = self.scores(batch)

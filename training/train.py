@@ -60,9 +60,9 @@ ASKED_EVERY = 20  # updates, whether so much time has gone by
 class Keep(lightning.Callback):
     """All that resuming needs, at each validation and every ten minutes; at validations also the averaged weights.
 
-    These are one small file. Lightning's own checkpoints by time do not serve manual optimisation. This callback stands
-    before the weight averaging in the trainer's list: at the end of a validation epoch the averaged weights are still in
-    place.
+    These are one small file. Lightning's own checkpoints by time do not serve manual optimisation. This callback
+    stands before the weight averaging in the trainer's list: at the end of a validation epoch the averaged weights are
+    still in place.
     """
 
     def __init__(self, folder: Path):
