@@ -21,10 +21,6 @@ TINY = ExtractorConfig(
 )
 
 
-# As many parameters as a device may hold: a wider separation, for which recognition gives some of its own.
-WIDE = ExtractorConfig(channels=64, voice_channels=56)
-
-
 # Beside the test protocol's scenes, those with one talker, and without noise: its voice must not be shared out.
 MIXTURES = TseRecipe(
     samples=256 * 128,
@@ -146,9 +142,8 @@ LONG = ExtractorPreset(
 EXTRACTORS = {
     "base": ExtractorPreset(),
     "base-long": LONG,
-    # The next "base": grown from it (docs/experiments.md), being trained.
-    "wide-long": replace(LONG, network=WIDE),
     "tiny": ExtractorPreset(network=TINY),
+    "tiny-long": replace(LONG, network=TINY),
     # The paper's network, for comparison: Adam at its rate, the same scenes.
     "paper": ExtractorPreset(
         network=TFGridNetConfig(), batch=2, targets=2, absent=0.05, muon=False, learning_rate=5e-4
