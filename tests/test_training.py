@@ -365,8 +365,9 @@ def test_a_speaker_is_looked_for_in_every_scene_of_the_batch(scenes):
     task = RecognitionTask(network, RecognitionPreset(network=NETWORK, recipe=RECIPE))
     mixture, target, embedding, talkers, _ = collate([example for i in range(3) for example in scenes.examples(i)])
     mixture, talkers = mixture[::2], talkers[::2]
-    apart = take_apart(network, mixture, talkers, False)
-    scores, right, distortion = task.scores([*apart, embedding.unflatten(0, (3, 2))])
+    *apart, of_talkers, power, order = take_apart(network, mixture, talkers, False)
+    sought = [of_talkers[..., :2], power[..., :2], order[:, :2]]
+    scores, right, distortion = task.scores([*apart, *sought, embedding.unflatten(0, (3, 2))])
     assert scores.shape[1:] == (3, 6, VOICES + 1)
     own = torch.eye(3, dtype=torch.bool).repeat_interleave(2, 1)
     assert (right[own] < VOICES).all() and (right[~own] == VOICES).all()
@@ -482,7 +483,7 @@ def test_schedule():
     ("arguments", "message"),
     [
         (("recognition",), "expected --start"),
-        (("extractor", "--preset", "huge"), "expected one of base, base-long, wide-long, tiny, paper"),
+        (("extractor", "--preset", "huge"), "expected one of base, base-long, tiny, tiny-long, paper"),
         (("enroller", "--voice", "weights.safetensors"), "no recognition"),
         (("extractor", "--separation", "weights.safetensors"), "enrollment network only"),
         (("voice", "--set", "stepz=5"), "stepz: expected one of"),

@@ -155,7 +155,7 @@ def test_command_line_takes_a_model_and_names_what_is_wrong(tmp_path):
         (("extractor", file), "not weights of such a network"),
         (("extractor", weights), "not weights of such a network"),
         (("enroller", weights), "not weights of such a network"),
-        (("extractor", weights, "--preset", "huge"), "expected one of base, base-long, wide-long, tiny, paper"),
+        (("extractor", weights, "--preset", "huge"), "expected one of base, base-long, tiny, tiny-long, paper"),
         (("toy", "--out", file), "is a file"),
         (("toy", "--out", tmp_path, "--wrong"), "No such option"),
     ):
