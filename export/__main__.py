@@ -143,10 +143,10 @@ def verify(
 
 @app.command()
 def scores(
-    card: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Card of a model, as models/base.md.")],
+    card: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Card of an extractor, as models/base.md.")],
     summary: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="summary.json of `hearable evaluate`.")],
 ) -> None:
-    """Put the scores of an evaluation on a model's card."""
+    """Put the scorecard of an evaluation on its extractor's card."""
     try:
         add_scores(card, json.loads(summary.read_text()))
     except HearableError as problem:

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from pathlib import Path
 from typing import Any
 
+from rich.box import MARKDOWN
+from rich.console import Console
+from rich.table import Table
+
 from hearable.checkpoints import SUMS
+from hearable.cli.evaluate import tables
 from hearable.errors import ModelAltered, ModelError
 from hearable.files import replacing
 from hearable.session import Graph
@@ -19,7 +25,7 @@ Recordings under GPL or share-alike licences were left out. Speaker embeddings w
 the package resemblyzer (Apache-2.0).
 """
 
-SCORES, DIFFERENCES = "## Scores: ", "## Largest difference to the torch network"
+SCORES, DIFFERENCES = "## Scores\n", "## Largest difference to the torch network"
 
 
 def write_card(path: Path, history: str, verification: dict[str, float]) -> Path:
@@ -71,40 +77,33 @@ def write_card(path: Path, history: str, verification: dict[str, float]) -> Path
 
 
 def add_scores(card: Path, summary: dict[str, Any]) -> None:
-    """Write the scores of an evaluation into a card, in place of those it had.
+    """Write the scorecard of an evaluation into a card, in place of the one it had.
 
     Args:
-        card: of the extractor or the enroller that was evaluated.
+        card: of the extractor that was evaluated.
         summary: the ``summary.json`` of `hearable evaluate`.
 
     Raises:
         ModelAltered: the summary is of another file than the one beside the card.
     """
     graph, settings = card.with_suffix(".onnx"), summary["settings"]
-    if hashlib.sha256(graph.read_bytes()).hexdigest() not in settings["sha256"].values():
+    if hashlib.sha256(graph.read_bytes()).hexdigest() != settings["sha256"]["extractor"]:
         raise ModelAltered(f"{graph}: expected the model that was evaluated, found another one: evaluate this one")
-    rows = [f"- SI-SDRi, {of} enrollment: {_interval(found, 'si_sdri_db')} dB, SNRi {_interval(found, 'snri_db')} dB, "
-            f"wrong person {found['confused']['mean']['value']:.1%}"
-            for of, found in summary["enrollment"].items()]  # fmt: skip
-    rows += [f"- SI-SDRi, {of}: {_interval(found, 'si_sdri_db')} dB" for of, found in summary["beside"].items()]
-    if "alone" in summary:
-        rows.append(f"- SI-SDR, target alone: {_interval(summary['alone'], 'si_sdr_db')} dB")
-    if "absent" in summary:
-        rows.append(f"- output below input, target absent: {_interval(summary['absent'], 'leak_db')} dB")
-    title = f"{SCORES}{summary['scenes']} scenes of the split `{settings['split']}`, extractor `{settings['model']}`"
-    text = card.read_text()
-    before, _, rest = text.partition(SCORES)
-    if rest:
-        rest = DIFFERENCES + rest.partition(DIFFERENCES)[2]
-    else:
-        before, _, rest = text.partition(DIFFERENCES)
-        rest = DIFFERENCES + rest
-    _write(card, "\n".join([before + title, "", *rows, "", "Mean and 95% interval.", "", rest]))
+    options = [f"--data DATA --model {settings['model']} --scenes {summary['scenes']} --seed {settings['seed']}"]
+    options += [f"--split {settings['split']}"]
+    options += [f"--{extra}" for extra in ("baselines", "perceptual") if settings[extra]]
+    scores = f"{SCORES}\n`hearable evaluate {' '.join(options)}`\n\n{''.join(map(_markdown, tables(summary)))}"
+    before, _, rest = card.read_text().partition(DIFFERENCES)
+    _write(card, before.partition(SCORES)[0] + scores + DIFFERENCES + rest)
 
 
-def _interval(found: dict[str, Any], measure: str) -> str:
-    mean = found[measure]["mean"]
-    return f"{mean['value']:.2f} ({mean['low']:.2f}..{mean['high']:.2f})"
+def _markdown(table: Table) -> str:
+    """A table of the terminal for a card."""
+    title, table.title, table.box = table.title, None, MARKDOWN
+    text = io.StringIO()
+    Console(file=text, width=1000).print(table)
+    rows = [line.rstrip() for line in text.getvalue().splitlines() if line.strip()]
+    return "\n".join([f"{title}:", "", *rows, "", ""])
 
 
 def _write(file: Path, text: str) -> None:

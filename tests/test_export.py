@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import hashlib
 import importlib.util
+import re
 
 import pytest
 
@@ -15,6 +16,7 @@ from export.to_onnx import export_enroller, export_extractor  # noqa: E402
 from export.verify import VerificationError, verify_enroller, verify_extractor  # noqa: E402
 from hearable.checkpoints import published_hashes, verify_hash  # noqa: E402
 from hearable.errors import ModelAltered  # noqa: E402
+from hearable.scores import Condition, Row, summarise, worst  # noqa: E402
 from hearable.session import open_pair  # noqa: E402
 from training.network import Extractor, ExtractorConfig  # noqa: E402
 
@@ -82,24 +84,32 @@ def test_card_and_hashes(exported):
     verify_hash(path)
 
 
+def scored(scene: int, condition: Condition, **values: float) -> Row:
+    """A row of an evaluation."""
+    where = ("anna", 2, "kemar", "head", "same", 40.0, 10.0, 0.7, "ok")
+    return Row("run", scene, condition, 0, *where, **values)
+
+
 def test_scores_go_on_the_card_of_the_model_that_was_evaluated(exported):
     _, path = exported
     card = write_card(path, "one line of history", {"onnx": 1e-7})
-    mean = {"mean": {"value": 1.25, "low": 1.0, "high": 1.5}}
-    share = {"mean": {"value": 0.5, "low": 0.4, "high": 0.6}}
+    measured = {"input_si_sdr_db": -2.0, "si_sdri_db": 1.25, "snri_db": 2.5, "confused": False}
+    rows = [scored(scene, condition, **measured) for scene in range(3) for condition in ("noisy", "moving")]
+    rows += [scored(0, "absent", leak_db=-12.5), scored(0, "alone", si_sdr_db=14.5)]
+    settings = {"model": "small", "split": "val", "seed": 4, "baselines": False, "perceptual": True}
     summary = {
-        "scenes": 12,
-        "settings": {"model": "small", "split": "test", "sha256": {"extractor": sha256(path)}},
-        "enrollment": {"noisy": {"si_sdri_db": mean, "snri_db": mean, "confused": share}},
-        "beside": {"moving": {"si_sdri_db": mean}},
-        "absent": {"leak_db": mean},
-        "alone": {"si_sdr_db": mean},
+        "scenes": 3,
+        "settings": settings | {"sha256": {"extractor": sha256(path)}},
+        **summarise(rows),
+        "worst": [dataclasses.asdict(row) for row in worst(rows)],
     }
     add_scores(card, summary)
     once = card.read_text()
     add_scores(card, summary)
     assert card.read_text() == once
-    assert once.count("1.25 (1.00..1.50)") == 5 and "12 scenes" in once and "50.0%" in once
+    assert "`hearable evaluate --data DATA --model small --scenes 3 --seed 4 --split val --perceptual`" in once
+    assert re.search(r"\|means \(95%\) +\| +noisy \|\n\|-+\|-+\|\n\|SI-SDRi, dB +\|1.25 \(1.25..1.25\) \|", once)
+    assert "-12.5 (-12.5..-12.5)" in once and "14.5 (14.5..14.5)" in once
     assert "one line of history" in once and "- onnx: 1.0e-07" in once
     summary["settings"]["sha256"] = {"extractor": "0" * 64}
     with pytest.raises(ModelAltered, match="evaluate this one"):
