@@ -144,9 +144,19 @@ EXTRACTORS = {
     "base-long": LONG,
     "tiny": ExtractorPreset(network=TINY),
     "tiny-long": replace(LONG, network=TINY),
-    # The paper's network, for comparison: Adam at its rate, the same scenes.
+    # The paper's network, for comparison: Adam at its rate, the same scenes; as many updates as four hours of one core
+    # allow.
     "paper": ExtractorPreset(
-        network=TFGridNetConfig(), batch=2, targets=2, absent=0.05, muon=False, learning_rate=5e-4
+        network=TFGridNetConfig(),
+        batch=2,
+        targets=2,
+        absent=0.05,
+        predicted=0.5,
+        ramp=2000,
+        muon=False,
+        learning_rate=5e-4,
+        steps=2400,
+        decay_share=0.5,
     ),
 }
 VOICES = {"voice": VoicePreset(), "tiny-voice": VoicePreset(network=TINY)}

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from training.enroller import EPS, levelled
 from training.fused import COMPILED, FUSED
 from training.losses import distortion_db, distortion_of, negative_snr_db, separation_loss, si_sdr_db, steering_loss
-from training.network import separated
+from training.network import Extractor, separated
 from training.optim import Muon
 from training.tfgridnet import TFGridNet
 
@@ -83,8 +83,9 @@ class ExtractorTask(Task):
 
     def __init__(self, network: nn.Module, preset: Any):
         super().__init__(network, preset)
-        for name, parameter in network.named_parameters():
-            parameter.requires_grad_(not name.startswith(RECOGNITION))
+        if isinstance(network, Extractor):
+            for name, parameter in network.named_parameters():
+                parameter.requires_grad_(not name.startswith(RECOGNITION))
 
     def loss(self, batch: list[Tensor]) -> Tensor:
         mixture, target, embedding, talkers, _ = batch
