@@ -53,7 +53,9 @@ Weights = Annotated[
 Out = Annotated[Path, typer.Option(file_okay=False, help="Folder of the models.")]
 SPACE = "enroll-4"
 Space = Annotated[str, typer.Option(help="Name of the embedding space: the enrollment network's name and version.")]
-History = Annotated[str, typer.Option(help="How it was trained, for the card.")]
+History = Annotated[
+    str, typer.Option(help="For the card, in Markdown: how it was trained and on what, and the licence of the weights.")
+]
 
 
 def load(network: nn.Module, weights: Path) -> None:

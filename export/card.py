@@ -17,14 +17,6 @@ from hearable.errors import ModelAltered, ModelError
 from hearable.files import replacing
 from hearable.session import Graph
 
-DATA = """\
-Trained on scenes rendered on the fly from: LibriSpeech, AN4, speechocean762, Arabic Speech Commands, kerstin,
-nathalie, alphanumeric and Asterisk (ru) recordings (speech; CC0, CC BY, Apache-2.0, MIT and AN4 terms); CIPIC, MIT
-KEMAR and Surrey head and room responses; freesound, moodist and Berlin noise recordings (CC0, CC BY, Pixabay).
-Recordings under GPL or share-alike licences were left out. Speaker embeddings were distilled from the GE2E encoder of
-the package resemblyzer (Apache-2.0).
-"""
-
 SCORES, DIFFERENCES = "## Scores\n", "## Largest difference to the torch network"
 
 
@@ -33,7 +25,7 @@ def write_card(path: Path, history: str, verification: dict[str, float]) -> Path
 
     Args:
         path: the graph.
-        history: how it was trained, in Markdown.
+        history: how it was trained and on what, and the licence of the weights, in Markdown.
         verification: what `export.verify` measured.
 
     Returns:
@@ -62,13 +54,9 @@ def write_card(path: Path, history: str, verification: dict[str, float]) -> Path
             "",
             history.strip(),
             "",
-            DATA.strip(),
-            "",
             DIFFERENCES,
             "",
             *checks,
-            "",
-            "Weights: CC BY 4.0.",
             "",
         ]
     )

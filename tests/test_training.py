@@ -487,6 +487,9 @@ def test_schedule():
         (("enroller", "--voice", "weights.safetensors"), "no recognition"),
         (("extractor", "--separation", "weights.safetensors"), "enrollment network only"),
         (("voice", "--set", "stepz=5"), "stepz: expected one of"),
+        (("voice", "--set", "steps=few"), "steps: expected a whole number, found 'few'"),
+        (("extractor", "--set", "half=True"), "half: expected true or false, found 'True'"),
+        (("separations", "weights.safetensors", "--preset", "huge"), "expected one of recognition, tiny-recognition"),
     ],
 )
 def test_a_command_says_what_it_expected(arguments, message):
@@ -497,6 +500,27 @@ def test_a_command_says_what_it_expected(arguments, message):
     result = CliRunner().invoke(app, arguments, env={"COLUMNS": "200"})
     assert result.exit_code == 2
     assert message in result.stderr
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("resemblyzer"), reason="pip install --no-deps resemblyzer")
+def test_the_mean_of_weights(tmp_path):
+    from safetensors.torch import load_file, save_file
+    from typer.testing import CliRunner
+
+    from training.__main__ import app
+
+    networks = [Extractor(NETWORK), Extractor(NETWORK), Extractor(dataclasses.replace(NETWORK, channels=8))]
+    files = [str(tmp_path / f"{number}.safetensors") for number in range(3)]
+    for network, file in zip(networks, files, strict=True):
+        save_file(network.state_dict(), file)
+    out = tmp_path / "mean.safetensors"
+    assert CliRunner().invoke(app, ["average", str(out), *files[:2], "--nobody", "-0.75"]).exit_code == 0
+    a, b, mean = load_file(files[0]), load_file(files[1]), load_file(out)
+    torch.testing.assert_close(mean.pop("nobody"), a["nobody"] - 0.75)
+    assert mean.keys() == a.keys() - {"nobody"}
+    for name, value in mean.items():
+        torch.testing.assert_close(value, (a[name] + b[name]) / 2)
+    assert CliRunner().invoke(app, ["average", str(out), *files]).exit_code == 2
 
 
 def test_the_student_is_no_part_of_its_teacher():

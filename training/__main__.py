@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
+import torch
 import typer
+from safetensors.torch import load_file, save_file
 
+from hearable.errors import ModelError
+from hearable.files import replacing
 from hearable.seld.accdoa import TRACKS
 from hearable.synthesis.recipes import TseRecipe
 from hearable.synthesis.seld_recipe import read_recipe
@@ -58,15 +62,30 @@ Separation = Annotated[
 Start = Annotated[Path | None, typer.Option(help="Weights (safetensors) to start a new run from.")]
 
 
+READ: dict[str, Callable[[str], Any]] = {"int": int, "float": float, "bool": {"true": True, "false": False}.__getitem__}
+
+
 def changed(preset: Preset, settings: list[str] | None) -> Preset:
     """The preset with some numbers changed."""
-    pairs = dict(setting.split("=", 1) for setting in settings or [])
-    known = {f.name: f.type for f in dataclasses.fields(preset) if f.type in ("int", "float", "bool")}
-    if unknown := pairs.keys() - known.keys():
-        raise typer.BadParameter(f"{', '.join(sorted(unknown))}: expected one of {', '.join(known)}")
-    read = {"int": int, "float": float, "bool": lambda value: value == "true"}
-    values = {key: read[str(known[key])](value) for key, value in pairs.items()}
+    known = {f.name: str(f.type) for f in dataclasses.fields(preset) if f.type in READ}
+    values = {}
+    for setting in settings or []:
+        name, _, text = setting.partition("=")
+        if name not in known:
+            raise typer.BadParameter(f"{name}: expected one of {', '.join(known)}")
+        try:
+            values[name] = READ[known[name]](text)
+        except (ValueError, KeyError) as problem:
+            kind = {"int": "a whole number", "float": "a number", "bool": "true or false"}[known[name]]
+            raise typer.BadParameter(f"{name}: expected {kind}, found {text!r}") from problem
     return dataclasses.replace(preset, **values)
+
+
+def chosen(presets: Mapping[str, Preset], name: str) -> Preset:
+    """The preset of a name."""
+    if name not in presets:
+        raise typer.BadParameter(f"preset {name}: expected one of {', '.join(presets)}")
+    return presets[name]
 
 
 @app.command("prepare")
@@ -94,8 +113,6 @@ def train_command(kind: str, presets: Mapping[str, Any], purpose: str) -> None:
         voice: Voice = None,
         separation: Separation = None,
     ) -> None:
-        if preset not in presets:
-            raise typer.BadParameter(f"preset {preset}: expected one of {', '.join(presets)}")
         if kind == "recognition" and start is None:
             raise typer.BadParameter("expected --start, weights of a network that separates")
         if kind == "enroller" and voice is not None:
@@ -103,7 +120,7 @@ def train_command(kind: str, presets: Mapping[str, Any], purpose: str) -> None:
         if kind != "enroller" and separation is not None:
             raise typer.BadParameter("--separation: of the enrollment network only; others begin with --start")
         run(
-            changed(presets[preset], settings),
+            changed(chosen(presets, preset), settings),
             name or preset,
             data,
             cache,
@@ -131,7 +148,7 @@ def enrollments(
     clips: Annotated[int, typer.Option(help="Enrollment clips of training speakers.")] = 8000,
     validation_clips: Annotated[int, typer.Option(help="Of validation speakers.")] = 400,
 ) -> None:
-    """Embed noisy clips with the trained enrollment network, to fine-tune an extractor on (its setting `predicted`)."""
+    """Embed noisy clips with the trained enrollment network, for recognition to be trained on (its `predicted`)."""
     network = Enroller()
     load_weights(network, weights)
     for split, count in (("train", clips), ("val", validation_clips)):
@@ -151,15 +168,35 @@ def separations(
     workers: Workers = 1,
 ) -> None:
     """Take scenes apart with a trained network, to train its recognition on."""
-    chosen = RECOGNITIONS[preset]
-    network = Extractor(chosen.network)
+    wanted = chosen(RECOGNITIONS, preset)
+    network = Extractor(wanted.network)
     load_weights(network, weights)
-    protocol = TseRecipe(chosen.recipe.samples, enrollment_samples=chosen.recipe.enrollment_samples)
+    protocol = TseRecipe(wanted.recipe.samples, enrollment_samples=wanted.recipe.enrollment_samples)
     for split, recipe, numbers, speeds in (
-        ("train", chosen.recipe, range(first, first + scenes), chosen.speeds),
+        ("train", wanted.recipe, range(first, first + scenes), wanted.speeds),
         ("val", protocol, range(validation_scenes), None),
     ):
         separate_scenes(network, data, cache, split, recipe, numbers, half, workers, speeds)
+
+
+@app.command()
+def average(
+    out: Annotated[Path, typer.Argument(help="Where the mean goes.")],
+    weights: Annotated[list[Path], typer.Argument(help="Weights of runs of one network that share a start.")],
+    nobody: Annotated[
+        float, typer.Option(help="Added to the threshold of recognition: below 0, somebody is heard sooner.")
+    ] = 0.0,
+) -> None:
+    """Take the mean of the weights of runs: the noise that each left in them goes, what they learnt stays."""
+    found = [load_file(path) for path in weights]
+    for path, state in zip(weights, found, strict=True):
+        if {name: v.shape for name, v in state.items()} != {name: v.shape for name, v in found[0].items()}:
+            raise typer.BadParameter(f"{path}: expected the network of {weights[0]}, found another one")
+    mean = {name: torch.stack([state[name].float() for state in found]).mean(0) for name in found[0]}
+    if nobody:
+        mean["nobody"] += nobody
+    with replacing(out, ModelError) as temporary:
+        save_file(mean, temporary)
 
 
 Recipe = Annotated[Path, typer.Option(help="Recipe of a SELD dataset.")]
