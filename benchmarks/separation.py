@@ -1,7 +1,7 @@
 """How well do weights separate? Loss, and SI-SDRi of the voice that is the target's by the truth.
 
-Validation scenes of 5 s of the test protocol, the same for all weights: more than the 64 that a run is validated on, and
-without the recognition. Run it with ``python -m benchmarks.separation WEIGHTS ... --data DATA --cache CACHE``.
+Validation scenes of 5 s of the test protocol, the same for all weights: more than the 64 that a run is validated on,
+and without the recognition. Run it with ``python -m benchmarks.separation WEIGHTS ... --data DATA --cache CACHE``.
 """
 
 from __future__ import annotations
