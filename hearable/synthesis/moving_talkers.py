@@ -36,14 +36,13 @@ def moving_image(listener: HrirSet, dry: Audio, azimuth_deg: float, elevation_de
         elevation_deg: all the time.
         turn_deg_s: how the azimuth changes; + to the left. At the edge of what was measured it stops.
     """
-    early, late = _split(listener)
+    early, late, centre = _split(listener)
     rate, lead = listener.sample_rate_hz, listener.taps - 1
 
     def azimuth(time: Values) -> Values:
         return _within(azimuth_deg + turn_deg_s * (time - lead) / rate, listener)
 
-    # The ears' responses begin where their set has them: as much later as makes the delay a whole number of samples.
-    centre = float(onsets(early.responses)[early.nearest(0.0, 0.0)].mean())
+    # As much later than the set has them as makes the delay a whole number of samples.
     rest = centre - np.floor(centre) + 1
 
     def path(time: Values) -> tuple[Values, Values]:
@@ -58,17 +57,17 @@ def moving_image(listener: HrirSet, dry: Audio, azimuth_deg: float, elevation_de
         return heard
 
     def response(time: int) -> Audio:
-        return np.asarray(late[listener.nearest(float(azimuth(np.array(float(time)))), elevation_deg)])
+        return late[listener.nearest(float(azimuth(np.array(float(time)))), elevation_deg)]
 
     later = crossfaded(dry, round(LATE_HOP_S * rate), response, alike=True)
     return np.asarray(heard + later[:, lead : lead + samples])
 
 
 @lru_cache(maxsize=64)
-def _split(listener: HrirSet) -> tuple[HrirSet, Audio | None]:
-    """The early part of a set, as a set, and the later part of its responses, if there is any."""
+def _split(listener: HrirSet) -> tuple[HrirSet, tuple[Audio, ...] | None, float]:
+    """The early part of a set, as a set; the later part of each response, if there is any; when the front arrives."""
     if listener.taps <= TAPS - LEAD:
-        return listener, None
+        return listener, None, _centre(listener)
     rate = listener.sample_rate_hz
     end = onsets(listener.responses).max() + EARLY_S * rate
     place = np.clip((np.arange(listener.taps) - end) / (FADE_S * rate), 0, 1)
@@ -76,7 +75,13 @@ def _split(listener: HrirSet) -> tuple[HrirSet, Audio | None]:
     early = (listener.responses * weight).astype(np.float32)
     name, azimuth, elevation = listener.name, listener.azimuth_deg, listener.elevation_deg
     kept = early[..., : int(np.ceil(end + FADE_S * rate))]
-    return HrirSet(name, kept, azimuth, elevation, rate), listener.responses - early
+    early_set = HrirSet(name, kept, azimuth, elevation, rate)
+    return early_set, tuple(listener.responses - early), _centre(early_set)
+
+
+def _centre(ears: HrirSet) -> float:
+    """When a wave from straight ahead reaches them, in samples: the mean of both."""
+    return float(onsets(ears.responses)[ears.nearest(0.0, 0.0)].mean())
 
 
 def _within(azimuth_deg: Values, listener: HrirSet) -> Values:

@@ -55,10 +55,18 @@ def arrivals(receiver: Receiver, position: Values, gain: Values, samples: int) -
 def convolve(dry: Audio, response: Audio) -> Audio:
     """``[samples]`` through ``[channels, taps]``, whole."""
     taps = response.shape[1]
-    n_fft = next_fast_len(min(max(4 * taps, BLOCK), len(dry) + taps - 1), real=True)
+    n_fft = _fft_samples(len(dry), taps)
+    return _filtered(dry, rfft(response, n_fft), n_fft, taps)
+
+
+def _fft_samples(samples: int, taps: int) -> int:
+    return next_fast_len(min(max(4 * taps, BLOCK), samples + taps - 1), real=True)  # type: ignore[no-any-return]
+
+
+def _filtered(dry: Audio, spectrum: NDArray[np.complex64], n_fft: int, taps: int) -> Audio:
+    """`convolve` with a response of so many taps given by its spectrum."""
     step = n_fft - taps + 1
-    spectrum = rfft(response, n_fft)
-    heard = np.zeros((len(response), -(-len(dry) // step) * step + taps - 1), np.float32)
+    heard = np.zeros((len(spectrum), -(-len(dry) // step) * step + taps - 1), np.float32)
     for begin in range(0, len(dry), step):  # block by block: scipy's oaconvolve holds all blocks at once
         heard[:, begin : begin + n_fft] += irfft(rfft(dry[begin : begin + step], n_fft) * spectrum, n_fft)
     return heard[:, : len(dry) + taps - 1]
@@ -70,21 +78,25 @@ def crossfaded(dry: Audio, hop: int, response_at: Callable[[int], Audio], alike:
     Args:
         dry: ``[samples]``.
         hop: samples between the centres of two fades.
-        response_at: response ``[channels, taps]`` at a sample of ``dry``; the number of taps is always the same.
+        response_at: response ``[channels, taps]`` at a sample of ``dry``; the number of taps is always the same. While
+            it is the same array, it is transformed once.
         alike: neighbouring responses are nearly the same, so amplitudes are faded; if they are independent, powers.
     """
     window = np.hanning(2 * hop + 1)[:-1]
     fade = (window if alike else np.sqrt(window)).astype(np.float32)
     padded = np.pad(dry, (hop, 2 * hop))
-    total: Audio | None = None
+    last: Audio | None = None
     for begin in range(0, len(dry) + hop, hop):
         response = response_at(min(begin, len(dry)))
-        if total is None:
-            total = np.zeros((len(response), len(padded) + response.shape[1]), np.float32)
-        heard = convolve(padded[begin : begin + 2 * hop] * fade, response)
+        if last is None:
+            channels, taps = response.shape
+            total = np.zeros((channels, len(padded) + taps), np.float32)
+            n_fft = _fft_samples(2 * hop, taps)
+        if response is not last:
+            last, spectrum = response, rfft(response, n_fft)
+        heard = _filtered(padded[begin : begin + 2 * hop] * fade, spectrum, n_fft, taps)
         total[:, begin : begin + heard.shape[1]] += heard
-    assert total is not None
-    return total[:, hop : hop + len(dry) + total.shape[1] - len(padded) - 1]
+    return total[:, hop : hop + len(dry) + taps - 1]
 
 
 class MovingSource:
