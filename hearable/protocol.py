@@ -2,8 +2,9 @@
 
 Each scene is drawn from the run's seed and its own number alone. Its target is enrolled three times: from the noisy
 enrollment scene, from the target's own sound in it, and with the target 20 degrees off to one side. The noisy
-enrollment is also tried with the talkers of the mixture on the move and, in every fourth scene, on a mixture of as many
-other talkers, in which nobody should be heard, and on the target's own sound, which should come through as it is.
+enrollment is also tried with the talkers of the mixture on the move, with worn microphones besides and, in every fourth
+scene, on a mixture of as many other talkers, in which nobody should be heard, and on the target's own sound, which
+should come through as it is.
 
 Needs the extra ``synthesis``.
 """
@@ -28,10 +29,10 @@ from hearable.errors import AudioError, EnrollmentError
 from hearable.extractor import load_model
 from hearable.profiles import SpeakerProfile
 from hearable.recordings import extract
-from hearable.scores import BASELINES, ENROLLMENTS, Condition, Row
+from hearable.scores import BASELINES, ENROLLMENTS, REALITIES, Condition, Row
 from hearable.session import open_graph
 from hearable.synthesis.directions import angle_between_deg, unit_vectors
-from hearable.synthesis.recipes import TseRecipe, TseScene, draw_tse, facing
+from hearable.synthesis.recipes import TURN_DEG_S, TseRecipe, TseScene, draw_tse, facing, worn
 from hearable.synthesis.render import RenderedScene, dry_signal, render
 from hearable.synthesis.scene import Scene, Source
 from hearable.synthesis.sources import SoundBank
@@ -68,7 +69,7 @@ class Protocol:
     seed: int = 0
     recipe: TseRecipe = TseRecipe()
     off_axis_deg: float = 20.0
-    turn_deg_s: float = 45.0
+    turn_deg_s: float = TURN_DEG_S
     special_every: int = 4
     baselines: bool = False
     perceptual: bool = False
@@ -76,7 +77,7 @@ class Protocol:
     def conditions(self, scene: int) -> tuple[Condition, ...]:
         """The rows that a scene has, in order."""
         special: tuple[Condition, ...] = ("absent", "alone") if scene % self.special_every == 0 else ()
-        return (*ENROLLMENTS, "moving", *(BASELINES if self.baselines else ()), *special)
+        return (*ENROLLMENTS, *REALITIES, *(BASELINES if self.baselines else ()), *special)
 
 
 class Evaluator:
@@ -118,6 +119,7 @@ class Evaluator:
             "model": self.model.spec.name,
             "sha256": {kind: hashlib.sha256(path.read_bytes()).hexdigest() for kind, path in files.items()},
             "material": self._material_hash(),
+            "worn": asdict(worn(self.protocol.recipe)),
             **protocol,
         }
 
@@ -179,7 +181,10 @@ class Evaluator:
             elif condition == "alone":
                 row = self._alone(row, profile, rendered.images[0])
             else:
-                sound = self.render(self._moving(scene, drawn.mixture)) if condition == "moving" else rendered
+                sound = rendered
+                if condition in REALITIES:
+                    moving = self._moving(scene, drawn.mixture)
+                    sound = self.render(moving if condition == "moving" else self._worn(moving))
                 heard = self._hear(condition, profile, sound, drawn.mixture)
                 measured = refused(sound) if row.status == "failed" else score(heard, sound, drawn.mixture)
                 row = replace(row, **measured)
@@ -209,6 +214,11 @@ class Evaluator:
             for source in mixture.sources
         )
         return replace(mixture, sources=sources)
+
+    def _worn(self, moving: Scene) -> Scene:
+        """The same mixture to a head that turns, with microphones that have their faults."""
+        real = draw_tse(moving.seed, self.material, worn(self.protocol.recipe)).mixture
+        return replace(moving, head_turn_deg_s=real.head_turn_deg_s, microphones=real.microphones)
 
     def _perceptual(self, estimate: Audio, target: Audio) -> dict[str, float | None]:
         if not self.protocol.perceptual:

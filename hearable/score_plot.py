@@ -19,6 +19,7 @@ COLORS = {
     "clean": "tab:green",
     "off-axis": "tab:orange",
     "moving": "tab:red",
+    "worn": "tab:purple",
     "known direction": "tab:grey",
     "ideal mask": "black",
 }

@@ -16,13 +16,15 @@ from numpy.typing import NDArray
 from hearable.errors import AudioError
 from hearable.files import replacing
 
-Condition = Literal["noisy", "clean", "off-axis", "moving", "known direction", "ideal mask", "absent", "alone"]
+Condition = Literal["noisy", "clean", "off-axis", "moving", "worn", "known direction", "ideal mask", "absent", "alone"]
 ENROLLMENTS: tuple[Condition, ...] = ("noisy", "clean", "off-axis")
+REALITIES: tuple[Condition, ...] = ("moving", "worn")
 BASELINES: tuple[Condition, ...] = ("known direction", "ideal mask")
 COSTS: tuple[tuple[Condition, Condition], ...] = (  # what the first costs against the second
     ("noisy", "clean"),
     ("off-axis", "noisy"),
     ("moving", "noisy"),
+    ("worn", "noisy"),
 )
 GROUPS = ("talkers", "place", "sex", "likeness", "apart", "target")
 THIRDS = ("least alike third", "middle third", "most alike third")
@@ -42,8 +44,8 @@ class Row:
         scene: its number.
         condition: how the target was enrolled: from the whole enrollment scene (``noisy``), from the target's own
             sound in it (``clean``), with the target off to one side (``off-axis``); or, with the noisy enrollment,
-            another mixture: the same with all talkers on the move (``moving``), one in which the target does not speak
-            (``absent``), the target's own sound (``alone``);
+            another mixture: the same with all talkers on the move (``moving``), that as worn microphones hear it
+            (``worn``), one in which the target does not speak (``absent``), the target's own sound (``alone``);
             or what needs no enrollment (``hearable.baselines``).
         seed: what to draw the scene with.
         target: the enrolled speaker.
@@ -211,15 +213,15 @@ def summarise(rows: Sequence[Row]) -> dict[str, Any]:
     """All conditions, ready for JSON.
 
     Returns:
-        ``enrollment`` and ``beside`` (moving talkers, baselines) -> condition -> what ``aggregate`` gives, with ``by``
-        -> column -> value -> the same; ``costs``, how much SI-SDRi one condition loses against another on the same
-        scenes; and where they were tried, ``absent``: ``leak_db`` and ``kept_quiet``, the share 20 dB or more down, and
-        ``alone``: ``si_sdr_db`` and ``untouched``, the share of 20 dB or more.
+        ``enrollment`` and ``beside`` (moving talkers, worn microphones, baselines) -> condition -> what ``aggregate``
+        gives, with ``by`` -> column -> value -> the same; ``costs``, how much SI-SDRi one condition loses against
+        another on the same scenes; and where they were tried, ``absent``: ``leak_db`` and ``kept_quiet``, the share
+        20 dB or more down, and ``alone``: ``si_sdr_db`` and ``untouched``, the share of 20 dB or more.
     """
     of = {condition: [row for row in rows if row.condition == condition] for condition in get_args(Condition)}
     summary: dict[str, Any] = {
         "enrollment": {c: _with_groups(of[c]) for c in ENROLLMENTS if of[c]},
-        "beside": {c: _with_groups(of[c]) for c in ("moving", *BASELINES) if of[c]},
+        "beside": {c: _with_groups(of[c]) for c in (*REALITIES, *BASELINES) if of[c]},
         "costs": {f"{a} for {b}": cost for a, b in COSTS if (cost := _cost(of[a], of[b]))},
     }
     leaks = [row.leak_db for row in of["absent"] if row.leak_db is not None]

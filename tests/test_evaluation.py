@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -10,15 +11,29 @@ import numpy as np
 import pytest
 import soundfile
 import typer
+from rich.console import Console
 from typer.testing import CliRunner
 
 from hearable import evaluation, metrics
 from hearable.cli.evaluate import evaluate as evaluate_command
+from hearable.cli.evaluate import tables
 from hearable.errors import AudioError, ModelAltered
 from hearable.evaluation import evaluate, save_worst
 from hearable.protocol import Evaluator, Protocol, refused, score
 from hearable.score_plot import plot
-from hearable.scores import Row, aggregate, append_rows, estimate, read_rows, summarise, worst, write_rows
+from hearable.scores import (
+    BASELINES,
+    ENROLLMENTS,
+    REALITIES,
+    Row,
+    aggregate,
+    append_rows,
+    estimate,
+    read_rows,
+    summarise,
+    worst,
+    write_rows,
+)
 from hearable.synthesis.recipes import TseRecipe
 from tests import tinykit
 
@@ -110,8 +125,8 @@ def test_score_of_a_known_output(evaluator: Evaluator) -> None:
 
 def test_rows_of_a_scene(evaluator: Evaluator) -> None:
     first, second = evaluator.rows(0), evaluator.rows(1)
-    assert [r.condition for r in first] == ["noisy", "clean", "off-axis", "moving", "absent", "alone"]
-    assert [r.condition for r in second] == ["noisy", "clean", "off-axis", "moving"]
+    assert [r.condition for r in first] == ["noisy", "clean", "off-axis", "moving", "worn", "absent", "alone"]
+    assert [r.condition for r in second] == ["noisy", "clean", "off-axis", "moving", "worn"]
     assert {r.run for r in first + second} == {evaluator.run}
     mixture = evaluator.draw(0).mixture
     assert (first[0].seed, first[0].target, first[0].listener) == (
@@ -122,10 +137,10 @@ def test_rows_of_a_scene(evaluator: Evaluator) -> None:
     assert first[0].place == ("head" if mixture.listener == "ball" else "hall")
     # The toy model is little more than a gain.
     gain = evaluator.model.condition(evaluator.profile(evaluator.clips(0, evaluator.draw(0))["noisy"]))[0]
-    assert first[4].leak_db == pytest.approx(20 * np.log10(gain), abs=0.5) and first[4].si_sdri_db is None
-    assert all(r.leak_db is None and r.si_sdri_db is not None for r in first[:4])
+    assert first[5].leak_db == pytest.approx(20 * np.log10(gain), abs=0.5) and first[5].si_sdri_db is None
+    assert all(r.leak_db is None and r.si_sdri_db is not None for r in first[:5])
     # A gain is no distortion, but the toy model's follows the level a little.
-    assert first[5].si_sdr_db > 20 and first[5].si_sdri_db is None
+    assert first[6].si_sdr_db > 20 and first[6].si_sdri_db is None
     # The same sound from other places.
     assert first[3].input_si_sdr_db != first[0].input_si_sdr_db
     assert first[3].input_si_sdr_db == pytest.approx(first[0].input_si_sdr_db, abs=6)
@@ -133,12 +148,30 @@ def test_rows_of_a_scene(evaluator: Evaluator) -> None:
     assert all(r.likeness == first[0].likeness and -1 <= r.likeness <= 1 for r in first if r.condition != "absent")
 
 
+def test_worn_is_moving_with_a_turning_head_and_faulty_microphones(evaluator: Evaluator) -> None:
+    scene = evaluator.draw(0).mixture
+    moving = evaluator._moving(0, scene)
+    found = evaluator._worn(moving)
+    assert replace(found, head_turn_deg_s=0.0, microphones=None) == moving
+    assert 0 < abs(found.head_turn_deg_s) <= 45
+    noise, clip = (level - scene.reference_db for level in (found.microphones.noise_db, found.microphones.clip_db))
+    assert -20 <= noise <= -10 and 36 <= clip <= 50 and 0 < max(np.abs(found.microphones.gain_db)) <= 1
+    sound = evaluator.render(found)
+    # The reference has the ears' gains, not the noise.
+    ideal = evaluator.render(replace(found, microphones=None))
+    gain = metrics.ild_db(sound.images[0]) - metrics.ild_db(ideal.images[0])
+    assert gain == pytest.approx(found.microphones.gain_db[0] - found.microphones.gain_db[1], abs=1e-3)
+    passed = np.abs(sound.mixture) < 0.99 * 10 ** (found.microphones.clip_db / 20)
+    added = (sound.mixture - sound.images.sum(0))[passed].std()
+    assert 20 * np.log10(added) == pytest.approx(found.microphones.noise_db, abs=0.5)
+
+
 def test_a_refused_clip_counts_as_no_improvement(protocol: Protocol) -> None:
     silent = Evaluator(replace(protocol, recipe=replace(SHORT, reference_db=(-130.0, -130.0))))
     rows = silent.rows(0)
-    assert [r.status for r in rows] == ["failed"] * 6
-    assert all(r.si_sdri_db == 0 and r.confused is False and r.delta_ild_db is None for r in rows[:4])
-    assert rows[4].leak_db is None and rows[5].si_sdr_db is None and rows[0].likeness is None
+    assert [r.status for r in rows] == ["failed"] * 7
+    assert all(r.si_sdri_db == 0 and r.confused is False and r.delta_ild_db is None for r in rows[:5])
+    assert rows[5].leak_db is None and rows[6].si_sdr_db is None and rows[0].likeness is None
     summary = summarise(rows)
     assert summary["enrollment"]["noisy"]["failed"] == 1 and "absent" not in summary
 
@@ -152,7 +185,7 @@ def test_baselines_and_perceptual_scores(protocol: Protocol) -> None:
     pytest.importorskip("pesq"), pytest.importorskip("pystoi"), pytest.importorskip("speechmos")
     rows = Evaluator(replace(protocol, baselines=True, perceptual=True)).rows(1)
     of = {r.condition: r for r in rows}
-    assert list(of) == ["noisy", "clean", "off-axis", "moving", "known direction", "ideal mask"]
+    assert list(of) == ["noisy", "clean", "off-axis", "moving", "worn", "known direction", "ideal mask"]
     assert of["noisy"].input_si_sdr_db == of["ideal mask"].input_si_sdr_db
     assert of["ideal mask"].si_sdri_db > max(5.0, of["known direction"].si_sdri_db)
     assert of["ideal mask"].pesq_wb_gain > 0.1 and of["ideal mask"].estoi_gain > 0.05
@@ -182,14 +215,14 @@ def test_resuming_gives_the_same_file(evaluator: Evaluator, scores: Path, tmp_pa
     whole = scores.read_text()
     lines = whole.splitlines(keepends=True)
     path = tmp_path / "scores.csv"
-    # Killed within scene 2: one of its rows is there, the next is torn. Scene 0 has six rows, scene 1 four.
-    path.write_text("".join(lines[:12]) + lines[12][:40])
+    # Killed within scene 2: one of its rows is there, the next is torn. Scene 0 has seven rows, scene 1 five.
+    path.write_text("".join(lines[:14]) + lines[14][:40])
     done: list[int] = []
     rows = evaluate(evaluator, 5, path, done=done.append)
     assert done == [2, 3, 4, 5]
     assert path.read_text() == whole and rows == read_rows(scores, evaluator.run)
     # Nothing is left to do, and fewer scenes lose nothing.
-    assert [r.scene for r in evaluate(evaluator, 1, path)] == [0] * 6
+    assert [r.scene for r in evaluate(evaluator, 1, path)] == [0] * 7
     assert path.read_text() == whole
 
 
@@ -293,6 +326,17 @@ def test_plot(evaluator: Evaluator, scores: Path, tmp_path: Path) -> None:
     rows = read_rows(scores, evaluator.run)
     plot(rows, summarise(rows), tmp_path / "scores.png")
     assert (tmp_path / "scores.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_tables_are_whole_at_80_columns() -> None:
+    values = {"si_sdri_db": 4.25, "snri_db": 12.5, "delta_ild_db": 1.5, "delta_itd_us": 121.0, "confused": True}
+    rows = [row(n, c, **values) for n in range(2) for c in (*ENROLLMENTS, *REALITIES, *BASELINES)]
+    summary = {"settings": {"model": "base", "split": "test", "seed": 0}, "scenes": 2, **summarise(rows), "worst": []}
+    screen = Console(width=80, record=True, file=io.StringIO())
+    for table in tables(summary):
+        screen.print(table)
+    text = screen.export_text()
+    assert "worn" in text and "ideal mask" in text and "loss, worn for noisy" in text and "…" not in text
 
 
 def test_worst_scenes_are_saved(evaluator: Evaluator, scores: Path, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ pytest.importorskip("scipy", reason="pip install 'hearable[synthesis]'")
 from hearable import metrics
 from hearable.synthesis.hrir import HrirSet
 from hearable.synthesis.moving_talkers import moving_image
-from hearable.synthesis.recipes import draw_tse
+from hearable.synthesis.recipes import draw_tse, worn
 from hearable.synthesis.render import RenderedScene, render
 from hearable.synthesis.scene import Clip, Microphones, Scene, Source
 from hearable.synthesis.spherical_head import spherical_head
@@ -105,7 +105,7 @@ def test_a_talker_stops_where_nothing_more_was_measured(hall):
 
 def test_recipes_draw_the_same_scenes_with_motion_and_faults(ball, material):  # noqa: F811
     hard = replace(
-        RECIPE, turn_deg_s=45.0, head_turn_deg_s=20.0, microphone_noise_db=(-80, -60), clip_db=(-20, -6),
+        RECIPE, turn_deg_s=45.0, head_turn_deg_s=20.0, microphone_noise_db=(-20, -10), clip_db=(30, 40),
         ear_gain_db=1.0,
     )  # fmt: skip
     for seed in range(5):
@@ -117,7 +117,8 @@ def test_recipes_draw_the_same_scenes_with_motion_and_faults(ball, material):  #
         at_rest = tuple(replace(s, turn_deg_s=0.0) for s in drawn.mixture.sources)
         assert replace(drawn.mixture, sources=at_rest, head_turn_deg_s=0.0, microphones=None) == plain.mixture
         found = drawn.mixture.microphones
-        assert found == drawn.enrollment.microphones and -80 <= found.noise_db <= -60 and -20 <= found.clip_db <= -6
+        noise, clip = (level - drawn.mixture.reference_db for level in (found.noise_db, found.clip_db))
+        assert found == drawn.enrollment.microphones and -20 <= noise <= -10 and 30 <= clip <= 40
         assert max(np.abs(found.gain_db)) <= 1
         assert np.isfinite(render(drawn.mixture, Noises(), {"ball": ball}).mixture).all()
 
@@ -131,6 +132,19 @@ def test_a_share_of_the_scenes_moves(ball, material):  # noqa: F811
         assert drawn in (always, still) and always != still
         moving += drawn == always
     assert 40 < moving < 80
+
+
+def test_shares_of_the_scenes_have_a_turning_head_and_faulty_microphones(ball, material):  # noqa: F811
+    hard = replace(worn(RECIPE), head_share=0.5, faulty_share=0.3)
+    turning = faulty = 0
+    for seed in range(200):
+        always, drawn = (draw_tse(seed, material, recipe).mixture for recipe in (worn(RECIPE), hard))
+        assert drawn.sources == always.sources
+        assert drawn.head_turn_deg_s in (0.0, always.head_turn_deg_s)
+        assert drawn.microphones in (None, always.microphones) and always.microphones is not None
+        turning += drawn.head_turn_deg_s != 0
+        faulty += drawn.microphones is not None
+    assert 80 < turning < 120 and 40 < faulty < 80
 
 
 class TestMicrophones:

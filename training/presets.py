@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from hearable.synthesis.recipes import TseRecipe
+from hearable.synthesis.recipes import TseRecipe, worn
 from training.corpus import SPEEDS
 from training.network import ExtractorConfig
 from training.seld_data import Shape
@@ -127,10 +127,10 @@ class SeldPreset(Optimisation):
     half: bool = False  # faster where the CPU multiplies in bfloat16
 
 
-# To go on from "base": over 2 s a network need not learn to keep a voice to one output; and where nobody ever moves, it
-# learns to rely on that.
+# To go on from "base": over 2 s a network need not learn to keep a voice to one output; and where nobody ever moves, or
+# microphones are always ideal, it learns to rely on that.
 LONG = ExtractorPreset(
-    recipe=replace(MIXTURES, samples=640 * 128, turn_deg_s=45.0, moving_share=0.2),
+    recipe=replace(worn(MIXTURES), samples=640 * 128, moving_share=0.2, head_share=0.5, faulty_share=0.2),
     batch=2,
     ramp=0,
     learning_rate=7e-4,

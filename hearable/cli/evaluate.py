@@ -16,7 +16,7 @@ from rich.table import Table
 from hearable.cli.console import needing
 from hearable.errors import AudioError
 from hearable.files import replacing
-from hearable.scores import GROUPS, Row, summarise, worst
+from hearable.scores import BASELINES, GROUPS, REALITIES, Row, summarise, worst
 
 if TYPE_CHECKING:
     from hearable.protocol import Evaluator
@@ -40,6 +40,7 @@ MEASURES = (
     ("DNSMOS P.808", "dnsmos", "mean", "{:.2f}"),
     ("  gain", "dnsmos_gain", "mean", "{:+.2f}"),
 )
+BESIDE = (("The same scenes in motion", REALITIES), ("Baselines, on the same scenes", BASELINES))
 NAMES = {
     "talkers": "{} talkers",
     "place": "{}",
@@ -70,8 +71,8 @@ def evaluate(
 ) -> None:
     """Score a model on scenes of 2 or 3 talkers in noise, with noisy, clean and off-axis enrollment.
 
-    Also with talkers on the move and, in every fourth scene, with the target absent and alone. Scenes that are in
-    OUT/scores.csv already are not computed again: an evaluation that was stopped goes on.
+    Also with talkers on the move, as worn microphones hear them and, in every fourth scene, with the target absent and
+    alone. Scenes that are in OUT/scores.csv already are not computed again: an evaluation that was stopped goes on.
     """
     with needing("synthesis"):
         from hearable.evaluation import save_worst
@@ -127,14 +128,14 @@ def _score(evaluator: Evaluator, scenes: int, path: Path, workers: int) -> list[
 
 
 def tables(summary: dict[str, Any]) -> list[Table]:
-    """What is shown: scores by enrollment, of baselines, by group; the special cases; and the worst scenes."""
+    """What is shown: scores by enrollment, in motion, of baselines, by group; special cases; the worst scenes."""
     enrollment = summary["enrollment"]
     model, split, seed = (summary["settings"][key] for key in ("model", "split", "seed"))
     title = f"{model} on {split}, {summary['scenes']} scenes, seed {seed}"
-    shown = [
-        _condition_table(title, enrollment),
-        _condition_table("Beside them, on the same scenes", summary["beside"]),
-    ]
+    shown = [_condition_table(title, enrollment)]
+    for heading, conditions in BESIDE:
+        found: dict[str, Any] = {c: summary["beside"][c] for c in conditions if c in summary["beside"]}
+        shown += [_condition_table(heading, found)] if found else []
     shown += [_group_table(enrollment["noisy"]["by"]), _special_table(summary), _worst_table(summary["worst"])]
     return shown
 

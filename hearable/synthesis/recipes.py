@@ -15,6 +15,7 @@ from hearable.synthesis.hrir import HrirSet
 from hearable.synthesis.scene import Clip, Microphones, Role, Scene, Source
 
 REALITY = 1  # with a scene's seed, that of motion and faults
+TURN_DEG_S = 45.0  # of talkers and heads that move, at most
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,11 @@ class TseRecipe:
         turn_deg_s: how fast each talker of the mixture goes round the listener, either way, at most.
         head_turn_deg_s: how fast the listener's head turns in the mixture, either way, at most.
         moving_share: share of mixtures in which talkers and head move at all.
-        microphone_noise_db: level of the microphones' own noise, in dB relative to full scale; none for ``None``.
-        clip_db: level at which the microphones clip, in dB relative to full scale; none for ``None``.
+        head_share: share of these in which the head does; it moves the noise, too, which takes time to render.
+        microphone_noise_db: level of the microphones' own noise, in dB relative to the reference; none for ``None``.
+        clip_db: level at which the microphones clip, in dB relative to the reference; none for ``None``.
         ear_gain_db: error of each ear's gain, either way, at most.
+        faulty_share: share of scenes whose microphones have these faults at all.
     """
 
     samples: int = 80000
@@ -79,9 +82,28 @@ class TseRecipe:
     turn_deg_s: float = 0.0
     head_turn_deg_s: float = 0.0
     moving_share: float = 1.0
+    head_share: float = 1.0
     microphone_noise_db: tuple[float, float] | None = None
     clip_db: tuple[float, float] | None = None
     ear_gain_db: float = 0.0
+    faulty_share: float = 1.0
+
+
+def worn(recipe: TseRecipe) -> TseRecipe:
+    """The same scenes as microphones worn at the ears meet them: evaluated as ``worn``, and part of training.
+
+    Talkers move, the head turns, the ears' gains are up to 1 dB off. Speech at 60 to 65 dB SPL is 20 dB above the
+    reference, a MEMS microphone's own noise at 29 dB SPL (65 dB below 94) some 13 dB below it. Such microphones bear
+    120 dB SPL: what clips is the input behind them where it is set too high, here at the peaks of every third scene.
+    """
+    return replace(
+        recipe,
+        turn_deg_s=TURN_DEG_S,
+        head_turn_deg_s=TURN_DEG_S,
+        microphone_noise_db=(-20.0, -10.0),
+        clip_db=(36.0, 50.0),
+        ear_gain_db=1.0,
+    )
 
 
 @dataclass(frozen=True)
@@ -195,11 +217,15 @@ def draw_tse(seed: int, material: Material, recipe: TseRecipe) -> TseScene:
     name = draw.listener.name
     # With draws of their own: the same scenes with and without motion and faults can be compared.
     real = np.random.default_rng([seed, REALITY])
-    microphones = _microphones(real, recipe)
+    microphones = _microphones(real, recipe, reference)
     turns = [float(real.uniform(-1, 1)) * recipe.turn_deg_s if s.role != "noise" else 0.0 for s in sources]
     head_turn = float(real.uniform(-1, 1)) * recipe.head_turn_deg_s
     if real.random() >= recipe.moving_share:
         turns, head_turn = [0.0] * len(turns), 0.0
+    if real.random() >= recipe.faulty_share:
+        microphones = None
+    if real.random() >= recipe.head_share:
+        head_turn = 0.0
     moving = tuple(replace(s, turn_deg_s=turn) for s, turn in zip(sources, turns, strict=True))
     return TseScene(
         mixture=Scene(seed, n, name, reference, moving, head_turn, microphones),
@@ -208,10 +234,10 @@ def draw_tse(seed: int, material: Material, recipe: TseRecipe) -> TseScene:
     )
 
 
-def _microphones(rng: np.random.Generator, recipe: TseRecipe) -> Microphones | None:
+def _microphones(rng: np.random.Generator, recipe: TseRecipe, reference_db: float) -> Microphones | None:
     """One pair for the mixture and the enrollment."""
     noise_db, clip_db = (
-        None if between is None else float(rng.uniform(*between))
+        None if between is None else reference_db + float(rng.uniform(*between))
         for between in (recipe.microphone_noise_db, recipe.clip_db)
     )
     left, right = (float(gain) for gain in rng.uniform(-1, 1, 2) * recipe.ear_gain_db)
