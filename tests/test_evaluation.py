@@ -329,7 +329,7 @@ def test_plot(evaluator: Evaluator, scores: Path, tmp_path: Path) -> None:
 
 
 def test_tables_are_whole_at_80_columns() -> None:
-    values = {"si_sdri_db": 4.25, "snri_db": 12.5, "delta_ild_db": 1.5, "delta_itd_us": 121.0, "confused": True}
+    values = {"si_sdri_db": 4.25, "snri_db": 7.5, "delta_ild_db": 1.5, "delta_itd_us": 121.0, "confused": True}
     rows = [row(n, c, **values) for n in range(2) for c in (*ENROLLMENTS, *REALITIES, *BASELINES)]
     summary = {"settings": {"model": "base", "split": "test", "seed": 0}, "scenes": 2, **summarise(rows), "worst": []}
     screen = Console(width=80, record=True, file=io.StringIO())
