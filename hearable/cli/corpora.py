@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from hearable.cli.console import Json, emit, needing, say, table
+from hearable.cli.console import Json, emit, needing, progress_bar, say, table
 
 Folder = Path | None
 
@@ -20,20 +20,27 @@ def corpora(
     surrey: Annotated[Folder, typer.Option(help="RealRoomBRIRs: UniS_Room_*_BRIR_16k.sofa.")] = None,
     ash: Annotated[Folder, typer.Option(help="ASH-Listening-Set-8.0/.")] = None,
     catt: Annotated[Folder, typer.Option(help="CATT_RIRs/.")] = None,
+    simulate: Annotated[
+        int, typer.Option(min=0, help="Also simulate so many rooms for training, and a tenth for each other split.")
+    ] = 0,
     as_json: Json = False,
 ) -> None:
     """Bring the corpora of Look Once to Hear, with its splits, into a folder for training and evaluation.
 
-    Speech and noise are linked, not copied; heads and rooms are converted.
+    Speech and noise are linked, not copied; heads and rooms are converted. Rooms are simulated with the heads that are
+    in the folder then; those that are there already are kept.
     """
     given = {"librispeech": librispeech, "wham": wham, "cipic": cipic, "surrey": surrey, "ash": ash, "catt": catt}
     found = {name: folder for name, folder in given.items() if folder is not None}
-    if not found:
-        raise typer.BadParameter("expected at least one corpus, as --librispeech LibriSpeech")
+    if not found and not simulate:
+        raise typer.BadParameter("expected at least one corpus, as --librispeech LibriSpeech, or --simulate 100")
     with needing("synthesis"):
-        from hearable.synthesis.corpora import gather
+        from hearable.synthesis import corpora as folder
 
-    counts = gather(found, out)
+    counts = folder.gather(found, out)
+    if simulate:
+        with progress_bar("rooms", sum(folder.room_counts(simulate).values()), not as_json) as advance:
+            counts["simulated"] = folder.simulate(out, simulate, done=advance)
     if as_json:
         emit({"data": str(out), "files": counts})
         return

@@ -128,6 +128,13 @@ class Shoebox(FreeField):
         early = moving.heard(self._path(self._followed, event))
         return Heard(moving.heard(self._path(SOURCE, event)), add(early, late), LEAD)
 
+    def response(self, position: Values, rng: np.random.Generator) -> Audio:
+        """Impulse response ``[channels, taps]``, from emission on, of a place ``[3]``, 0.5 m or more from the array.
+
+        Whatever the place, it is as long as the room sounds.
+        """
+        return add(self._response(SOURCE, position), self._with_tail(self._reflections, position, rng))[:, LEAD:]
+
     def _arrive(self, of: Images, position: Values) -> tuple[Values, Values]:
         seen = of.seen_from_array(position)
         distance = np.linalg.norm(seen, axis=-1)

@@ -1,22 +1,27 @@
 """Public corpora as they are unpacked, into one data folder that ``hearable.synthesis.sources`` and training read.
 
 Speech and noise are not copied: the data folder links to them. Responses are converted to 16 kHz ``.npz``. A corpus may
-be added later; its rows in the manifests replace those it had.
+be added later; its rows in the manifests replace those it had. Simulated rooms are made from the heads that are there.
 """
 
 from __future__ import annotations
 
 import csv
+import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 from hearable.errors import AudioError
 from hearable.files import replacing
-from hearable.synthesis.hrir import save_npz
+from hearable.synthesis.hrir import made_from, save_npz
 from hearable.synthesis.published import SPLITS, Listeners, read_ash, read_catt, read_cipic, read_surrey
+from hearable.synthesis.simulated_rooms import draw_binaural_room, simulate_room
+from hearable.synthesis.sources import SoundBank
 
 RATE = 16000
+SIMULATION = 1  # rooms simulated by other code than this are made again
 Row = dict[str, str]
 
 # LibriSpeech's subsets: the paper trains on train-clean-360; the smaller one adds speakers where it is there.
@@ -56,11 +61,7 @@ def gather(corpora: Mapping[str, Path], out: Path) -> dict[str, dict[str, int]]:
         if not folder.is_dir():
             raise AudioError(f"{folder}: expected the unpacked {name}, found no such folder")
         kind = {"librispeech": "speech", "wham": "noise"}.get(name) or RESPONSES[name][0]
-        place = out / kind
-        try:
-            place.mkdir(parents=True, exist_ok=True)
-        except OSError as problem:
-            raise AudioError(f"{place}: cannot make the folder: {problem.strerror}") from problem
+        place = _folder(out / kind)
         rows = list(_rows(name, folder, place))
         if not rows:
             raise AudioError(f"{folder}: expected {name} as its publisher ships it, found none of its files")
@@ -69,6 +70,61 @@ def gather(corpora: Mapping[str, Path], out: Path) -> dict[str, dict[str, int]]:
         _update_manifest(place / "manifest.csv", name, COLUMNS[kind], rows)
         counts[name] = {split: sum(row["split"] == split for row in rows) for split in SPLITS}
     return counts
+
+
+def room_counts(rooms: int) -> dict[str, int]:
+    """How many simulated rooms each split has: so many for training, a tenth of them for each of the others."""
+    return {split: rooms if split == "train" else max(1, rooms // 10) for split in SPLITS}
+
+
+def simulate(
+    out: Path, rooms: int, seed: int = 0, done: Callable[[int], object] = lambda count: None
+) -> dict[str, int]:
+    """Add simulated rooms to a data folder with heads; a split's rooms have heads of that split.
+
+    A room depends on the seed, its split and number, and that split's heads alone. One that is there already is not
+    made again.
+
+    Args:
+        out: the data folder.
+        rooms: how many for training; the other splits: `room_counts`.
+        seed: of all rooms.
+        done: called with 1 after each room.
+
+    Returns:
+        The number of rooms in each split.
+
+    Raises:
+        AudioError: a split has no heads that will do, a file cannot be read, or the folder cannot be written.
+    """
+    bank = SoundBank(out, RATE)
+    place, counts, rows = _folder(out / "brir"), room_counts(rooms), []
+    for split, count in counts.items():
+        heads = {head.name: head for head in bank.heads(split) if head.all_round}
+        if not heads:
+            raise AudioError(f"{out}: expected heads of split {split!r} in hrtf/, measured all round, found none: "
+                             "add --cipic")  # fmt: skip
+        for number in range(count):
+            drawn = draw_binaural_room(seed, split, number, list(heads))
+            path, settings = place / f"{drawn.name}.npz", json.dumps({"simulation": SIMULATION, **asdict(drawn)})
+            if made_from(path) != settings:
+                try:
+                    listener = simulate_room(drawn, heads[drawn.head])
+                except ValueError as problem:
+                    raise AudioError(f"{out}: {problem}") from problem
+                save_npz(listener, path, settings)
+            rows.append({"path": path.name, "split": split, "licence": f"that of {drawn.head}"})
+            done(1)
+    _update_manifest(place / "manifest.csv", "simulated", COLUMNS["brir"], rows)
+    return counts
+
+
+def _folder(place: Path) -> Path:
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise AudioError(f"{place}: cannot make the folder: {problem.strerror}") from problem
+    return place
 
 
 def _rows(name: str, folder: Path, place: Path) -> Iterator[Row]:
@@ -137,14 +193,17 @@ def _link(link: Path, folder: Path) -> None:
 
 
 def _update_manifest(path: Path, source: str, columns: tuple[str, ...], rows: Iterable[Row]) -> None:
+    """Put a source's rows in place of those it had; columns that only others have stay empty in them."""
     kept: list[Row] = []
     if path.is_file():
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file)
-            if tuple(reader.fieldnames or ()) != columns:
-                raise AudioError(f"{path}: expected columns {', '.join(columns)}, found {reader.fieldnames}: "
+            found = tuple(reader.fieldnames or ())
+            if not {"path", "split"} <= set(found):
+                raise AudioError(f"{path}: expected columns path and split, found {', '.join(found)}: "
                                  "choose another folder")  # fmt: skip
-            kept = [row for row in reader if row["source"] != source]
+            kept = [row for row in reader if row.get("source") != source]
+            columns = tuple(dict.fromkeys((*found, *columns)))
     with replacing(path, AudioError) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 from hearable.errors import AudioError
 from hearable.files import replacing
 from hearable.synthesis.directions import angles_deg, unit_vectors
+
+WIDEST_GAP_DEG = 60.0  # between the azimuths of a set that goes all the way round
 
 
 @dataclass(frozen=True, eq=False)  # a set is itself: arrays have no single equality
@@ -38,6 +41,12 @@ class HrirSet:
     def taps(self) -> int:
         """Length of a response in samples."""
         return int(self.responses.shape[-1])
+
+    @property
+    def all_round(self) -> bool:
+        """Whether it goes all the way round: no two neighbouring azimuths are more than 60 degrees apart."""
+        around = np.sort(self.azimuth_deg.astype(np.float64))
+        return bool(np.diff(around, append=around[0] + 360).max() <= WIDEST_GAP_DEG)
 
     def nearest(self, azimuth_deg: float, elevation_deg: float) -> int:
         """Index of the measured direction with the smallest great-circle distance."""
@@ -83,8 +92,22 @@ def load_npz(path: str | Path) -> HrirSet:
         )
 
 
-def save_npz(listener: HrirSet, path: Path) -> None:
+def made_from(path: Path) -> str | None:
+    """What `save_npz` was told that a set is made from; ``None`` without that or a file that can be read."""
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            return str(data["made_from"])
+    except (OSError, KeyError, ValueError, BadZipFile):
+        return None
+
+
+def save_npz(listener: HrirSet, path: Path, made_from: str = "") -> None:
     """Write a set for `load_npz`, whole or not at all; 16 bits of the loudest response's range.
+
+    Args:
+        listener: the set.
+        path: where to.
+        made_from: a text to know later whether it is to be made again.
 
     Raises:
         AudioError: the system refuses.
@@ -98,6 +121,7 @@ def save_npz(listener: HrirSet, path: Path) -> None:
             azimuth=listener.azimuth_deg,
             elevation=listener.elevation_deg,
             fs=np.int32(listener.sample_rate_hz),
+            made_from=made_from,
         )
 
 

@@ -23,7 +23,6 @@ Values = NDArray[np.float64]
 EARLY_S = 0.003  # after the latest onset, for which the direct sound is taken to last
 FADE_S = 0.002  # over which it gives way to the later sound
 LATE_HOP_S = 0.05  # between the directions of the later sound
-WIDEST_GAP_DEG = 60.0  # between the azimuths of a set that goes all the way round
 
 
 def moving_image(listener: HrirSet, dry: Audio, azimuth_deg: float, elevation_deg: float, turn_deg_s: float) -> Audio:
@@ -86,7 +85,6 @@ def _centre(ears: HrirSet) -> float:
 
 def _within(azimuth_deg: Values, listener: HrirSet) -> Values:
     """Azimuths, stopped at the edges of a set that does not go all the way round."""
-    around = np.sort(listener.azimuth_deg.astype(np.float64))
-    if np.diff(around, append=around[0] + 360).max() <= WIDEST_GAP_DEG:
+    if listener.all_round:
         return azimuth_deg
-    return np.asarray(np.clip(azimuth_deg, around[0], around[-1]))
+    return np.asarray(np.clip(azimuth_deg, listener.azimuth_deg.min(), listener.azimuth_deg.max()))

@@ -75,7 +75,7 @@ class SoundBank:
             speakers.setdefault(row["speaker"], []).append(self._sound(row["path"]))
             self.genders[row["speaker"]] = row.get("gender") or "?"
         noises = [self._sound(row["path"]) for row in self._rows("noise", split, (), SOUND_SUFFIXES)]
-        heads, rooms = self._responses("hrtf", split), self._responses("brir", split)
+        heads, rooms = self.heads(split), self._responses("brir", split)
         if not heads and not rooms:
             raise AudioError(
                 f"{self.folder}: expected impulse responses of split {split!r} in hrtf/ or brir/, found none"
@@ -85,6 +85,14 @@ class SoundBank:
             raise AudioError(f"{self.folder}: expected impulse responses of distinct file names, found one twice")
         self.rooms.update(ears.name for ears in rooms)
         return Material(speakers, noises, listeners, _weights(len(heads), len(rooms)))
+
+    def heads(self, split: str) -> list[HrirSet]:
+        """The heads in free field of a split, if there are any.
+
+        Raises:
+            AudioError: as `material`.
+        """
+        return self._responses("hrtf", split)
 
     def read(self, sound: str, start: int, samples: int) -> NDArray[np.float32]:
         """``[samples]`` from sample ``start`` on, channels averaged, in -1..1; fewer where the sound ends.
