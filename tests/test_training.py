@@ -20,6 +20,7 @@ pytestmark = pytest.mark.skipif(not (shutil.which("g++") and shutil.which("ninja
 
 from safetensors.torch import load_file  # noqa: E402
 
+from hearable.errors import AudioError  # noqa: E402
 from hearable.synthesis.recipes import TseRecipe  # noqa: E402
 from training import corpus, train  # noqa: E402
 from training.data import VOICES, Curriculum, Endless, ExtractionScenes, collate  # noqa: E402
@@ -81,7 +82,7 @@ def kit(tmp_path_factory):
     root = tmp_path_factory.mktemp("kit")
     rng = np.random.default_rng(0)
     speech, noise, heads, rooms = [], [], [], []
-    for split in ("train", "val", "test", "interferer"):
+    for split in ("train", "val", "test"):
         for speaker in range(6):
             for n in range(2):
                 path = f"{split}/s{speaker}-{n}.wav"
@@ -103,7 +104,7 @@ def kit(tmp_path_factory):
         write_manifest(root / name, rows)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(corpus, "embed_many", lambda utterances: np.stack([fake_embedding(u) for u in utterances]))
-        patch.setattr(corpus, "SPEEDS", {s: (1.0,) for s in ("train", "val", "test", "interferer")})
+        patch.setattr(corpus, "SPEEDS", {s: (1.0,) for s in ("train", "val", "test")})
         corpus.prepare(root, root / "cache")
     return root
 
@@ -114,9 +115,35 @@ def scenes(kit):
     return ExtractionScenes(sounds, material, Curriculum(RECIPE, 4), absent=0.0)
 
 
-def test_licences_that_weights_should_not_inherit_are_left_out(scenes):
+def test_licences_that_weights_should_not_inherit_are_left_out(kit, scenes, caplog, monkeypatch):
     assert "gpl" not in scenes.sounds.speakers
     assert len(scenes.sounds.speakers) == 6
+    assert len(corpus.Corpora(kit).rows("speech", "train")) == 12
+    assert "speech: 1 of 13 files left out: weights should not inherit GPL-2.0" in caplog.text
+    monkeypatch.setattr(corpus, "EXCLUDED_LICENCES", ("CC0",))
+    assert len(corpus.Corpora(kit).rows("noise", "val")) == 1  # which is not trained on
+    with pytest.raises(AudioError, match="1 of 1 files left out: .* CC0: expected others"):
+        corpus.Corpora(kit).rows("noise", "train")
+
+
+@pytest.mark.parametrize(("kind", "key", "taps"), [("hrtf", "hrir_q", 32), ("brir", "brir_q", 600)])
+def test_one_s_own_folder_needs_no_manifests_and_heads_or_rooms(kit, tmp_path, monkeypatch, kind, key, taps):
+    for split in ("train", "val"):
+        for file in (kit / "speech" / split).iterdir():
+            speaker = tmp_path / "speech" / split / file.name.split("-")[0]
+            speaker.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, speaker)
+        shutil.copytree(kit / "noise" / split, tmp_path / "noise" / split)
+        write_responses(tmp_path / kind / split / f"{split}.npz", taps, key)
+    monkeypatch.setattr(corpus, "embed_many", lambda utterances: np.stack([fake_embedding(u) for u in utterances]))
+    monkeypatch.setattr(corpus, "SPEEDS", {"train": (1.0,), "val": (1.0,)})
+    corpus.prepare(tmp_path, tmp_path / "cache")
+    sounds, material = corpus.load_material(tmp_path, tmp_path / "cache", "train")
+    assert sorted(material.speakers) == [f"s{n}" for n in range(6)]
+    assert list(material.listeners) == ["train"] and material.listener_weights == [1.0]
+    curriculum = Curriculum(RECIPE, 4)  # the first scene is an easy one
+    mixture, target, *_ = next(ExtractionScenes(sounds, material, curriculum).examples(0))
+    assert np.abs(mixture).max() > 0 and mixture.shape == target.shape == (2, SAMPLES)
 
 
 def test_a_scene_gives_each_talker_in_turn(scenes):

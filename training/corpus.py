@@ -7,9 +7,9 @@ another speaker with embeddings of its own.
 
 from __future__ import annotations
 
-import csv
 import itertools
 import json
+import logging
 import shutil
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -23,15 +23,16 @@ import torch
 from numpy.typing import NDArray
 from rich.progress import track
 
+from hearable.errors import AudioError
 from hearable.processes import process_map
-from hearable.synthesis.hrir import HrirSet, load_npz
 from hearable.synthesis.recipes import Material, Sound
+from hearable.synthesis.sources import SoundBank
 from training.teacher import SAMPLE_RATE, embed_many
 
 GROUP = 64  # utterances decoded and embedded together
-# Licences that a model's weights should not inherit.
+# That a model's weights should not inherit. Non-commercial ones pass: who trains on such a corpus means to.
 EXCLUDED_LICENCES = ("GPL", "CC-BY-SA", "CC BY-SA")
-SPEEDS = {"train": (1.0, 0.9, 1.1, 0.8, 1.2), "val": (1.0,), "test": (1.0,), "interferer": (1.0,)}
+SPEEDS = {"train": (1.0, 0.9, 1.1, 0.8, 1.2), "val": (1.0,), "test": (1.0,)}
 
 
 def _read(path: Path, speed: float) -> NDArray[np.int16]:
@@ -43,26 +44,34 @@ def _read(path: Path, speed: float) -> NDArray[np.int16]:
     return (np.clip(audio, -1, 1) * 32767).astype(np.int16)
 
 
-def _rows(manifest: Path, split: str) -> list[dict[str, str]]:
-    with manifest.open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if row["split"] == split]
-    if split == "train":
-        rows = [r for r in rows if not any(word in r["licence"] for word in EXCLUDED_LICENCES)]
-    return rows
+class Corpora(SoundBank):
+    """A data folder; to train on, without the files whose licence, if one is named, weights should not inherit."""
+
+    def rows(self, kind: str, split: str) -> list[dict[str, str]]:
+        rows = super().rows(kind, split)
+        kept = [row for row in rows if split != "train" or not _excluded(row)]
+        if len(kept) < len(rows):
+            licences = ", ".join(sorted({row["licence"] for row in rows if _excluded(row)}))
+            reason = f"{len(rows) - len(kept)} of {len(rows)} files left out: weights should not inherit {licences}"
+            if not kept and kind in ("speech", "noise"):
+                raise AudioError(f"{self.folder / kind}: {reason}: expected others to train on")
+            logging.getLogger(__name__).warning("%s: %s", self.folder / kind, reason)
+        return kept
+
+
+def _excluded(row: dict[str, str]) -> bool:
+    return any(word in (row.get("licence") or "") for word in EXCLUDED_LICENCES)
 
 
 def prepare_speech(data: Path, cache: Path, split: str, workers: int) -> None:
     """Decode one split of ``data/speech`` into ``cache``; a finished split and speed is not made again."""
-    for speed in SPEEDS[split]:
+    missing = [speed for speed in SPEEDS[split] if not (cache / f"speech-{split}-{speed}.json").exists()]
+    rows = Corpora(data).rows("speech", split) if missing else []
+    paths = [data / row["path"] for row in rows]
+    groups = [paths[start : start + GROUP] for start in range(0, len(paths), GROUP)]
+    for speed in missing:
         stem = f"speech-{split}-{speed}"
-        if (cache / f"{stem}.json").exists():
-            continue
-        rows = _rows(data / "speech" / "manifest.csv", split)
-        if not rows and split == "interferer":  # talkers without labels: not every corpus has them
-            continue
         embeddings: list[NDArray[np.float32]] = []
-        paths = [data / "speech" / row["path"] for row in rows]
-        groups = [paths[start : start + GROUP] for start in range(0, len(paths), GROUP)]
         decode = partial(_decode, speed=speed)
         decoded = map(decode, groups) if workers == 1 else process_map(decode, groups, workers)
         shown = track(decoded, f"{split} x{speed}", total=len(groups))
@@ -70,7 +79,7 @@ def prepare_speech(data: Path, cache: Path, split: str, workers: int) -> None:
         np.save(cache / f"{stem}.embeddings.npy", np.concatenate(embeddings))
         suffix = "" if speed == 1.0 else f"@{speed}"
         index = [
-            {"speaker": row["speaker"] + suffix, "gender": row["gender"], "offset": end - samples, "samples": samples}
+            {"speaker": row["speaker"] + suffix, "offset": end - samples, "samples": samples}
             for row, samples, end in zip(rows, lengths, itertools.accumulate(lengths), strict=True)
         ]
         # The index is written last: its presence says that the rest is whole.
@@ -114,8 +123,7 @@ def prepare_noise(data: Path, cache: Path, split: str) -> None:
     stem = f"noise-{split}"
     if (cache / f"{stem}.json").exists():
         return
-    rows = _rows(data / "noise" / "manifest.csv", split)
-    paths = [data / "noise" / row["path"].removeprefix("noise/") for row in rows]
+    paths = [data / row["path"] for row in Corpora(data).rows("noise", split)]
     lengths = _save(cache / f"{stem}.npy", (_read(path, 1.0) for path in track(paths, f"noise {split}")))
     (cache / f"{stem}.json").write_text(json.dumps(lengths))
 
@@ -175,21 +183,12 @@ class CachedSounds:
         return self._arrays[stem][offset + start : offset + start + samples].astype(np.float32) / 32768
 
 
-def load_listeners(data: Path, split: str) -> tuple[dict[str, HrirSet], list[float]]:
-    """The split's heads and rooms; rooms are drawn as often as heads, whatever their numbers."""
-    heads = [load_npz(data / "hrtf" / Path(r["path"]).name) for r in _rows(data / "hrtf" / "manifest.csv", split)]
-    rooms = [load_npz(data / "brir" / Path(r["path"]).name) for r in _rows(data / "brir" / "manifest.csv", split)]
-    weights = [0.5 / len(heads)] * len(heads) + [0.5 / len(rooms)] * len(rooms)
-    return {listener.name: listener for listener in heads + rooms}, weights
-
-
 def load_material(
     data: Path, cache: Path, split: str, speeds: tuple[float, ...] | None = None
 ) -> tuple[CachedSounds, Material]:
     """Sound bank and material of a split, for `hearable.synthesis.recipes.draw_tse` and `render`."""
     sounds = CachedSounds(cache, split, speeds)
-    listeners, weights = load_listeners(data, split)
-    return sounds, Material(sounds.speakers, sounds.noises, listeners, weights)
+    return sounds, Material(sounds.speakers, sounds.noises, *Corpora(data).listeners(split))
 
 
 def prepare(data: Path, cache: Path, workers: int = 1) -> None:
@@ -197,5 +196,4 @@ def prepare(data: Path, cache: Path, workers: int = 1) -> None:
     cache.mkdir(parents=True, exist_ok=True)
     for split in SPEEDS:
         prepare_speech(data, cache, split, workers)
-        if split != "interferer":
-            prepare_noise(data, cache, split)
+        prepare_noise(data, cache, split)

@@ -44,7 +44,7 @@ class Curriculum:
             return draw_tse(int(rng.integers(2**62)), material, self.full).mixture
         recipe = replace(self.full, talkers=(2,), talker_level_db=(19.0, 21.0), noise_level_db=(-10.0, 5.0))
         heads = {name: listener for name, listener in material.listeners.items() if listener.taps <= ANECHOIC_TAPS}
-        easy = replace(material, listeners=heads, listener_weights=[1 / len(heads)] * len(heads))
+        easy = replace(material, listeners=heads, listener_weights=[1 / len(heads)] * len(heads)) if heads else material
         drawn = [draw_tse(int(rng.integers(2**62)), easy, recipe).mixture for _ in range(self.choices)]
         return min(drawn, key=lambda s: sounds.likeness(s.sources[0].name, s.sources[1].name))
 

@@ -34,6 +34,7 @@ from hearable.synthesis.recipes import Material, Sound
 
 SOUND_SUFFIXES = (".flac", ".wav", ".opus", ".ogg", ".mp3")
 RESPONSE_SUFFIXES = (".npz", ".sofa")
+SUFFIXES = {"speech": SOUND_SUFFIXES, "noise": SOUND_SUFFIXES, "hrtf": RESPONSE_SUFFIXES, "brir": RESPONSE_SUFFIXES}
 KEPT_SECONDS = 1200  # of decoded sound kept in memory: 77 MB at 16 kHz
 
 
@@ -71,11 +72,19 @@ class SoundBank:
             AudioError: a folder or a manifest's column is missing, a split is empty, or a file cannot be read.
         """
         speakers: dict[str, list[Sound]] = {}
-        for row in self._rows("speech", split, ("speaker",), SOUND_SUFFIXES):
+        for row in self.rows("speech", split):
             speakers.setdefault(row["speaker"], []).append(self._sound(row["path"]))
             self.genders[row["speaker"]] = row.get("gender") or "?"
-        noises = [self._sound(row["path"]) for row in self._rows("noise", split, (), SOUND_SUFFIXES)]
-        heads, rooms = self.heads(split), self._responses("brir", split)
+        noises = [self._sound(row["path"]) for row in self.rows("noise", split)]
+        return Material(speakers, noises, *self.listeners(split))
+
+    def listeners(self, split: str) -> tuple[dict[str, HrirSet], list[float]]:
+        """Heads and rooms of a split by name, and how likely each is drawn.
+
+        Raises:
+            AudioError: there are none, a file cannot be read, or two have one name.
+        """
+        heads, rooms = self.heads(split), [self._response(row["path"]) for row in self.rows("brir", split)]
         if not heads and not rooms:
             raise AudioError(
                 f"{self.folder}: expected impulse responses of split {split!r} in hrtf/ or brir/, found none"
@@ -84,7 +93,34 @@ class SoundBank:
         if len(listeners) < len(heads) + len(rooms):
             raise AudioError(f"{self.folder}: expected impulse responses of distinct file names, found one twice")
         self.rooms.update(ears.name for ears in rooms)
-        return Material(speakers, noises, listeners, _weights(len(heads), len(rooms)))
+        return listeners, _weights(len(heads), len(rooms))
+
+    def rows(self, kind: str, split: str) -> list[dict[str, str]]:
+        """The files of a split in one of the four folders: what a manifest says of each, at least its ``path``.
+
+        Paths are from the data folder on; speech has a ``speaker`` each. Heads or rooms may be none.
+
+        Raises:
+            AudioError: no speech or noise, or a manifest without one of these columns.
+        """
+        folder, responses = self.folder / kind, SUFFIXES[kind] == RESPONSE_SUFFIXES
+        columns = ("path", "split", "speaker") if kind == "speech" else ("path", "split")
+        if not folder.is_dir():
+            if responses:
+                return []
+            raise AudioError(f"{folder}: no such folder: the data folder holds speech/, noise/, hrtf/ and brir/")
+        if (folder / "manifest.csv").is_file():
+            rows = _read_manifest(folder / "manifest.csv", split, columns)
+            for row in rows:
+                row["path"] = f"{kind}/{row['path']}" if (folder / row["path"]).is_file() else row["path"]
+        else:
+            pattern = "*/**/*" if kind == "speech" else "**/*"
+            files = sorted(f for f in (folder / split).glob(pattern) if f.suffix.lower() in SUFFIXES[kind])
+            rows = [{"path": str(f.relative_to(self.folder)), "speaker": f.relative_to(folder).parts[1]} for f in files]
+        if not rows and not responses:
+            raise AudioError(f"{folder}: expected files of split {split!r}, found none: see its manifest.csv, "
+                             f"or without one put them into {folder / split}")  # fmt: skip
+        return rows
 
     def heads(self, split: str) -> list[HrirSet]:
         """The heads in free field of a split, if there are any.
@@ -92,7 +128,7 @@ class SoundBank:
         Raises:
             AudioError: as `material`.
         """
-        return self._responses("hrtf", split)
+        return [self._response(row["path"]) for row in self.rows("hrtf", split)]
 
     def read(self, sound: str, start: int, samples: int) -> NDArray[np.float32]:
         """``[samples]`` from sample ``start`` on, channels averaged, in -1..1; fewer where the sound ends.
@@ -125,39 +161,12 @@ class SoundBank:
             raise AudioError(f"{self.folder / path}: expected a sound file, found none that can be read") from problem
         return Sound(path, resampled_length(found.frames, found.samplerate, self.rate))
 
-    def _responses(self, kind: str, split: str) -> list[HrirSet]:
-        if not (self.folder / kind).is_dir():
-            return []
-        return [
-            self._response(row["path"]) for row in self._rows(kind, split, (), RESPONSE_SUFFIXES, may_be_empty=True)
-        ]
-
     def _response(self, path: str) -> HrirSet:
         load = load_sofa if path.endswith(".sofa") else load_npz
         try:
             return load(self.folder / path).resampled(self.rate)
         except (OSError, KeyError, ValueError) as problem:
             raise AudioError(f"{self.folder / path}: expected impulse responses of two ears: {problem}") from problem
-
-    def _rows(
-        self, kind: str, split: str, columns: tuple[str, ...], suffixes: tuple[str, ...], may_be_empty: bool = False
-    ) -> list[dict[str, str]]:
-        """The files of a split, with ``path`` from the data folder on."""
-        folder = self.folder / kind
-        if not folder.is_dir():
-            raise AudioError(f"{folder}: no such folder: the data folder holds speech/, noise/, hrtf/ and brir/")
-        if (folder / "manifest.csv").is_file():
-            rows = _read_manifest(folder / "manifest.csv", split, ("path", "split", *columns))
-            for row in rows:
-                row["path"] = f"{kind}/{row['path']}" if (folder / row["path"]).is_file() else row["path"]
-        else:
-            pattern = "*/**/*" if "speaker" in columns else "**/*"
-            files = sorted(f for f in (folder / split).glob(pattern) if f.suffix.lower() in suffixes)
-            rows = [{"path": str(f.relative_to(self.folder)), "speaker": f.relative_to(folder).parts[1]} for f in files]
-        if not rows and not may_be_empty:
-            raise AudioError(f"{folder}: expected files of split {split!r}, found none: see its manifest.csv, "
-                             f"or without one put them into {folder / split}")  # fmt: skip
-        return rows
 
 
 def _read_manifest(path: Path, split: str, columns: tuple[str, ...]) -> list[dict[str, str]]:
