@@ -227,18 +227,32 @@ def test_ranks_see_different_scenes(scenes):
     assert np.abs(firsts[0] - firsts[1]).max() > 0
 
 
+@pytest.fixture
+def updates(monkeypatch):
+    """Numbers of the updates as they are made: whoever begins anew counts from zero."""
+    made, training_step = [], Task.training_step
+
+    def step(task, *arguments):
+        made.append(task.updates)
+        return training_step(task, *arguments)
+
+    monkeypatch.setattr(Task, "training_step", step)
+    return made
+
+
 @pytest.mark.timeout(600)  # it compiles the network's kernels, if it is the first
-def test_train_then_resume(kit, tmp_path):
+def test_train_then_resume(kit, tmp_path, updates):
     run(PRESET, "tiny", kit, kit / "cache", tmp_path, 1, validate_every=2)
     first = (tmp_path / "tiny" / "weights.safetensors").read_bytes()
     assert (tmp_path / "tiny" / "last.ckpt").exists()
     run(dataclasses.replace(PRESET, steps=6), "tiny", kit, kit / "cache", tmp_path, 1, validate_every=2)
     checkpoint = torch.load(tmp_path / "tiny" / "last.ckpt", weights_only=False)
     assert checkpoint["updates"] == 6
+    assert updates == [0, 1, 2, 3, 4, 5]
     assert (tmp_path / "tiny" / "weights.safetensors").read_bytes() != first
 
 
-def test_a_run_that_was_killed_goes_on_as_if_it_had_not_been(kit, tmp_path, monkeypatch):
+def test_a_run_that_was_killed_goes_on_as_if_it_had_not_been(kit, tmp_path, monkeypatch, updates):
     class Killed(BaseException):
         pass
 
@@ -256,6 +270,7 @@ def test_a_run_that_was_killed_goes_on_as_if_it_had_not_been(kit, tmp_path, monk
         killing.setattr(Task, "training_step", step)
         run(preset, "killed", kit, kit / "cache", tmp_path, 1)
     run(preset, "killed", kit, kit / "cache", tmp_path, 1)
+    assert updates == [0, 1, 2, 3] + [0, 1] + [2, 3]
     whole, killed = (load_file(tmp_path / name / "weights.safetensors") for name in ("whole", "killed"))
     for name, weight in whole.items():
         torch.testing.assert_close(killed[name], weight, atol=1e-6, rtol=1e-5)
