@@ -197,6 +197,18 @@ def test_predicted_embeddings_are_of_other_utterances(kit, scenes, monkeypatch):
     assert any(np.array_equal(e, row) for e in embeddings for row in rows)
 
 
+def test_embeddings_that_were_not_written_to_their_end_have_no_index(kit, monkeypatch):
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(corpus, "SPEEDS", {"train": (1.0,)})
+    predict(LevelEnroller(), kit, kit / "cache", "train", RECIPE, 16)
+    monkeypatch.setattr(np, "save", killed)
+    with pytest.raises(KeyboardInterrupt):
+        predict(LevelEnroller(), kit, kit / "cache", "train", RECIPE, 16)
+    assert not (kit / "cache" / "enrollments-train.json").exists()
+
+
 def test_voices_are_the_loudest_sources_and_the_target_is_known_among_them(kit, scenes):
     *_, voices, number = next(scenes.examples(2))
     assert voices.shape == (VOICES, 2, RECIPE.samples)

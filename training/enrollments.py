@@ -11,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 from rich.progress import track
 
+from hearable.errors import AudioError
+from hearable.files import replacing
 from hearable.synthesis.recipes import TseRecipe, draw_tse
 from hearable.synthesis.render import render
 from hearable.synthesis.scene import Scene
@@ -62,13 +64,14 @@ def predict(network: Enroller, data: Path, cache: Path, split: str, recipe: TseR
         same = replace(recipe, enrollment_samples=int(16000 * rng.uniform(*SECONDS)))
         scenes = [draw_tse(int(rng.integers(2**62)), material, same).enrollment for _ in range(BATCH)]
         mixtures = np.stack([render(scene, sounds, material.listeners).mixture for scene in scenes])
-        clips = torch.from_numpy(mixtures)
-        embeddings.append(network.embed(network.frontal(clips)[0], clips).numpy())
+        heard = torch.from_numpy(mixtures)
+        embeddings.append(network.embed(network.frontal(heard)[0], heard).numpy())
         for scene in scenes:
             in_front = scene.sources[0]
             entries.append({"speaker": in_front.name, "sounds": [clip.sound for clip in in_front.clips]})
+    # The index goes first and is written last: its presence says that the rest is whole.
+    index = cache / f"enrollments-{split}.json"
+    index.unlink(missing_ok=True)
     np.save(cache / f"enrollments-{split}.npy", np.concatenate(embeddings))
-    # Written last: its presence says that the rest is whole.
-    temporary = cache / f"enrollments-{split}.tmp"
-    temporary.write_text(json.dumps(entries))
-    temporary.replace(cache / f"enrollments-{split}.json")
+    with replacing(index, AudioError) as temporary:
+        temporary.write_text(json.dumps(entries))
