@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import os
 import statistics
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +56,8 @@ def score(paths: list[Path], scoring: Scoring, file: Path) -> list[float]:
             new[name, scene] = round(si_sdr_improvement(heard, sound.mixture, sound.images[0]), 4)
         with file.open("a", newline="") as table:
             csv.writer(table).writerows([name, number, value] for (name, number), value in new.items())
+            table.flush()
+            os.fsync(table.fileno())
         known |= new
     return [statistics.fmean(known[name, scene] for scene in range(scoring.scenes)) for name in names]
 
@@ -66,7 +69,10 @@ def _fingerprint(run: str, path: Path) -> str:
 
 
 def _read(file: Path) -> dict[Key, float]:
+    """What the file holds; a last line that was not written to its end is cut off."""
     if not file.exists():
         return {}
-    with file.open(newline="") as table:
-        return {(name, int(scene)): float(value) for name, scene, value in csv.reader(table)}
+    content = file.read_bytes()
+    whole = content[: content.rfind(b"\n") + 1]
+    os.truncate(file, len(whole))
+    return {(name, int(scene)): float(value) for name, scene, value in csv.reader(whole.decode().splitlines())}

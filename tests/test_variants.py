@@ -99,9 +99,9 @@ def test_scores_are_those_of_an_evaluation_and_are_kept(data, tmp_path):
     assert found == [pytest.approx(np.mean([row.si_sdri_db for row in rows]), abs=1e-4)]
     lines = file.read_text().splitlines()
     assert len(lines) == 2
-    # A scene that is missing is computed, the others are read.
+    # A scene that is missing or was not written to its end is computed, the others are read.
     name = lines[0].split(",")[0]
-    file.write_text(f"{name},0,7.0\n")
+    file.write_text(f"{name},0,7.0\n{name},1,-1")
     assert score([path], scoring, file) == [pytest.approx((7.0 + rows[1].si_sdri_db) / 2, abs=1e-4)]
     assert file.read_text().splitlines() == [f"{name},0,7.0", lines[1]]
 
