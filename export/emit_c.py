@@ -21,6 +21,8 @@ from onnx import numpy_helper
 from export.dft import analysis_window, synthesis_window
 from export.loops import leaves, loops
 from export.lower import PANEL, Array, Buffer, Call, Compute, Lowering, Moving, UnsupportedGraph, View
+from hearable.errors import ModelError
+from hearable.files import replacing
 from hearable.spec import ModelSpec
 
 KERNELS = Path(__file__).parents[1] / "firmware_bridge" / "port" / "mcu" / "hb_nn.h"
@@ -52,12 +54,12 @@ def emit(model: onnx.ModelProto, folder: Path) -> tuple[Path, Path]:
     if spec.kind != "extractor":
         raise UnsupportedGraph(f"kind: expected an extractor, found {spec.kind}")
     program = _Program(model, spec)
-    for name, text in ((f"{spec.name}.h", program.header()), (f"{spec.name}.c", program.source())):
-        temporary = folder / (name + ".tmp")
-        temporary.write_text(text)
-        temporary.replace(folder / name)
-    (folder / KERNELS.name).write_bytes(KERNELS.read_bytes())
-    return folder / f"{spec.name}.h", folder / f"{spec.name}.c"
+    header, source = folder / f"{spec.name}.h", folder / f"{spec.name}.c"
+    texts = {header: program.header(), source: program.source(), folder / KERNELS.name: KERNELS.read_text()}
+    for path, text in texts.items():
+        with replacing(path, ModelError) as temporary:
+            temporary.write_text(text)
+    return header, source
 
 
 class _Program:

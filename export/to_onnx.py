@@ -14,6 +14,8 @@ from onnx import TensorProto, numpy_helper
 from torch import Tensor, nn
 
 from export.step import OPSET, GraphBuilder, states, step_model
+from hearable.errors import ModelError
+from hearable.files import replacing
 from hearable.spec import ModelSpec, StateSpec
 from training.complexity import count_macs
 from training.enroller import EPS, RMS, Enroller
@@ -76,10 +78,9 @@ def _trace(
 
 
 def _write(model: onnx.ModelProto, spec: ModelSpec, path: Path) -> None:
-    temporary = path.with_suffix(".tmp")
     onnx.helper.set_model_props(model, spec.to_metadata())
-    onnx.save(model, temporary)
-    temporary.replace(path)
+    with replacing(path, ModelError) as temporary:
+        onnx.save(model, temporary)
 
 
 def export_extractor(network: nn.Module, name: str, space: str, folder: Path) -> tuple[Path, Path]:

@@ -28,6 +28,8 @@ from export.scores import Scoring, score
 from export.vectors import CHUNKS, anybody, noise, write_vectors
 from export.verify import report
 from hearable.checkpoints import conditioner_path
+from hearable.errors import ModelError
+from hearable.files import replacing
 from hearable.session import Graph, open_pair
 from hearable.spec import ModelSpec
 from hearable.timing import Timing, summarize
@@ -61,9 +63,8 @@ def save(model: onnx.ModelProto, conditioner: onnx.ModelProto, name: str, folder
         spec = ModelSpec.from_metadata({p.key: p.value for p in graph.metadata_props})
         del named.metadata_props[:]
         onnx.helper.set_model_props(named, replace(spec, name=name).to_metadata())
-        temporary = target.with_suffix(".tmp")
-        onnx.save(named, temporary)
-        temporary.replace(target)
+        with replacing(target, ModelError) as temporary:
+            onnx.save(named, temporary)
     return path
 
 
@@ -227,9 +228,8 @@ def write_table(variants: list[Variant], spec: ModelSpec, folder: Path) -> Path:
         times = f"{v.timing.rtf * spec.chunk_ms:.2f} | {v.timing.p99_ms:.2f}"
         lines.append(f"| {v.name} | {v.size / 1000:.0f} | {error} | {times} | {scored} | {verdict} |")
     card, text = folder / f"{spec.name}.variants.md", "\n".join([*lines, "", "Weights: CC BY 4.0.", ""])
-    temporary = card.with_suffix(".tmp")
-    temporary.write_text(text)
-    temporary.replace(card)
+    with replacing(card, ModelError) as temporary:
+        temporary.write_text(text)
     print(text)
     return card
 
@@ -247,9 +247,9 @@ def check_ort(path: Path, original: Path, conditioning: np.ndarray) -> None:
 def to_ort(path: Path) -> tuple[Path, Path]:
     """Write ``<name>.ort`` and ``<name>.operators.config``, what a reduced build of onnxruntime must hold."""
     target, config = path.with_suffix(".ort"), path.with_suffix(".operators.config")
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, replacing(target, ModelError) as temporary:
         optimised = Path(folder) / "optimised.onnx"
-        for output, kind in ((optimised, "ONNX"), (target, "ORT")):
+        for output, kind in ((optimised, "ONNX"), (temporary, "ORT")):
             options = onnxruntime.SessionOptions()
             options.log_severity_level = 3
             # Extended: what holds on every processor.
@@ -266,5 +266,6 @@ def to_ort(path: Path) -> tuple[Path, Path]:
         f"{domain or 'ai.onnx'};{versions[domain]};{','.join(sorted(kinds))}"
         for domain, kinds in sorted(operators.items())
     ]
-    config.write_text("\n".join(lines) + "\n")
+    with replacing(config, ModelError) as temporary:
+        temporary.write_text("\n".join(lines) + "\n")
     return target, config

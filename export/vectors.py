@@ -6,6 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from hearable.errors import ModelError
+from hearable.files import replacing
 from hearable.session import Graph
 from hearable.spec import ModelSpec
 
@@ -40,5 +42,6 @@ def write_vectors(extractor: Graph, conditioning: np.ndarray, folder: Path, chun
     last = np.concatenate([value.reshape(-1) for value in state.values.values()])
     vectors = {"conditioning": conditioning, "input": sound, "expected": expected, "state": last}
     for name, values in vectors.items():
-        values.astype("<f4").tofile(folder / f"{name}.f32")
+        with replacing(folder / f"{name}.f32", ModelError) as temporary:
+            values.astype("<f4").tofile(temporary)
     return expected

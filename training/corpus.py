@@ -14,7 +14,7 @@ import shutil
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import soundfile
@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from rich.progress import track
 
 from hearable.errors import AudioError
+from hearable.files import replacing
 from hearable.processes import process_map
 from hearable.synthesis.recipes import Material, Sound
 from hearable.synthesis.sources import SoundBank
@@ -82,10 +83,7 @@ def prepare_speech(data: Path, cache: Path, split: str, workers: int) -> None:
             {"speaker": row["speaker"] + suffix, "offset": end - samples, "samples": samples}
             for row, samples, end in zip(rows, lengths, itertools.accumulate(lengths), strict=True)
         ]
-        # The index is written last: its presence says that the rest is whole.
-        temporary = cache / f"{stem}.tmp"
-        temporary.write_text(json.dumps(index))
-        temporary.rename(cache / f"{stem}.json")
+        _write_index(cache / f"{stem}.json", index)
 
 
 Decoded: TypeAlias = tuple[list[NDArray[np.int16]], NDArray[np.float32]]
@@ -125,7 +123,13 @@ def prepare_noise(data: Path, cache: Path, split: str) -> None:
         return
     paths = [data / row["path"] for row in Corpora(data).rows("noise", split)]
     lengths = _save(cache / f"{stem}.npy", (_read(path, 1.0) for path in track(paths, f"noise {split}")))
-    (cache / f"{stem}.json").write_text(json.dumps(lengths))
+    _write_index(cache / f"{stem}.json", lengths)
+
+
+def _write_index(path: Path, index: list[Any]) -> None:
+    """Written last: its presence says that the rest is whole."""
+    with replacing(path, AudioError) as temporary:
+        temporary.write_text(json.dumps(index))
 
 
 class CachedSounds:

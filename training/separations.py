@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from rich.progress import track
 from torch import Tensor
 
+from hearable.errors import AudioError
+from hearable.files import replacing
 from hearable.processes import process_map
 from hearable.synthesis.recipes import TseRecipe, draw_tse
 from hearable.synthesis.render import render
@@ -125,9 +127,8 @@ def separate_scenes(
     for file in files:
         file.flush()  # type: ignore[attr-defined]
     # Written last: its presence says that the rest is whole.
-    temporary = cache / f"separations-{split}.tmp"
-    temporary.write_text(json.dumps(index))
-    temporary.replace(cache / f"separations-{split}.json")
+    with replacing(cache / f"separations-{split}.json", AudioError) as temporary:
+        temporary.write_text(json.dumps(index))
 
 
 class SeparatedScenes:

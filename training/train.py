@@ -18,6 +18,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from hearable.errors import ModelError
+from hearable.files import replacing
 from hearable.synthesis.recipes import TseRecipe
 from training.corpus import CachedSounds, load_material
 from training.data import Curriculum, Endless, EnrollmentScenes, ExtractionScenes, Source, Voices, collate
@@ -93,10 +95,9 @@ def moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
 
 
 def save_weights(network: nn.Module, path: Path) -> None:
-    """Weights and persistent buffers as safetensors; written beside, then renamed."""
-    temporary = path.with_suffix(".tmp")
-    save_file({k: v.contiguous() for k, v in network.state_dict().items()}, temporary)
-    temporary.replace(path)
+    """Weights and persistent buffers as safetensors."""
+    with replacing(path, ModelError) as temporary:
+        save_file({k: v.contiguous() for k, v in network.state_dict().items()}, temporary)
 
 
 def load_weights(network: nn.Module, path: Path, only: tuple[str, ...] = ("",)) -> None:
@@ -234,7 +235,8 @@ def fit(
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "preset.json").write_text(json.dumps(dataclasses.asdict(preset), indent=1))
+    with replacing(folder / "preset.json", ModelError) as temporary:
+        temporary.write_text(json.dumps(dataclasses.asdict(preset), indent=1))
     trainer = lightning.Trainer(
         accelerator=accelerator,
         devices=processes,
