@@ -86,8 +86,6 @@ def make(name_or_path: str, folder: Path, int8: bool, ort: bool, c: bool, scorin
         ModelError: no such model.
         UnsupportedGraph: it holds something that has no C.
     """
-    if int8 and scoring is None:
-        raise ValueError("int8: expected data to calibrate and score on, found none")
     extractor, conditioning = open_pair(name_or_path)
     model, conditioner = onnx.load(extractor.path), onnx.load(conditioning.path)
     name = extractor.spec.name
@@ -101,7 +99,6 @@ def make(name_or_path: str, folder: Path, int8: bool, ort: bool, c: bool, scorin
         paths.append(save(half, conditioner, f"{name}-half", folder))
         compiled = build(onnx.load(paths[-1]), folder)
     if int8:
-        assert scoring is not None  # seen to above
         calibrated = (scoring.enroller, scoring.data, scoring.calibration_split, CALIBRATION_SCENES)
         feeds = calibration(paths[0], *calibrated)
         paths.append(save(dynamic(model), conditioner, f"{name}-int8-dynamic", folder))
