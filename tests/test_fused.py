@@ -25,8 +25,8 @@ CASES = {
     ),
     "norm_film": lambda dtype: (
         torch.randn(TIME, BATCH, BANDS, CHANNELS),
-        torch.randn(BATCH, CHANNELS),
-        torch.randn(BATCH, CHANNELS),
+        torch.randn(1, CHANNELS),
+        torch.randn(1, CHANNELS),
         dtype == torch.bfloat16,
     ),
     "mix_bands": lambda dtype: mixing(dtype, CHANNELS, 8),

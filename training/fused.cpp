@@ -83,13 +83,11 @@ void scan_backward(const T* p, const float* initial, const float* h, const T* dy
   }
 }
 
-// Layer norm over C, then a scale and a shift that belong to batch entry (row / bands) % batch.
+// Layer norm over C, then a scale and a shift.
 template <typename T>
-void norm_forward(const float* x, const float* scale, const float* shift, T* y, float* stats, int64_t rows,
-                  int64_t bands, int64_t batch, int64_t C) {
+void norm_forward(const float* x, const float* scale, const float* shift, T* y, float* stats, int64_t rows, int64_t C) {
   for (int64_t r = 0; r < rows; ++r) {
     const float* in = x + r * C;
-    const int64_t b = (r / bands) % batch;
     float sum = 0, square = 0;
 #pragma omp simd reduction(+ : sum)
     for (int64_t i = 0; i < C; ++i) sum += in[i];
@@ -100,26 +98,23 @@ void norm_forward(const float* x, const float* scale, const float* shift, T* y, 
     stats[2 * r] = mean;
     stats[2 * r + 1] = inverse;
 #pragma omp simd
-    for (int64_t i = 0; i < C; ++i) store(y + r * C + i, (in[i] - mean) * inverse * scale[b * C + i] + shift[b * C + i]);
+    for (int64_t i = 0; i < C; ++i) store(y + r * C + i, (in[i] - mean) * inverse * scale[i] + shift[i]);
   }
 }
 
 template <typename T>
 void norm_backward(const float* x, const float* scale, const float* stats, const T* dy, float* dx, float* dscale,
-                   float* dshift, int64_t rows, int64_t bands, int64_t batch, int64_t C) {
+                   float* dshift, int64_t rows, int64_t C) {
   for (int64_t r = 0; r < rows; ++r) {
     const float* in = x + r * C;
     const T* up = dy + r * C;
-    const int64_t b = (r / bands) % batch;
     const float mean = stats[2 * r], inverse = stats[2 * r + 1];
-    const float* gain = scale + b * C;
-    float *ds = dscale + b * C, *dt = dshift + b * C;
     float first = 0, second = 0;
 #pragma omp simd reduction(+ : first, second)
     for (int64_t i = 0; i < C; ++i) {
-      const float u = load(up + i), z = (in[i] - mean) * inverse, g = u * gain[i];
-      ds[i] += u * z;
-      dt[i] += u;
+      const float u = load(up + i), z = (in[i] - mean) * inverse, g = u * scale[i];
+      dscale[i] += u * z;
+      dshift[i] += u;
       first += g;
       second += g * z;
     }
@@ -128,7 +123,7 @@ void norm_backward(const float* x, const float* scale, const float* stats, const
 #pragma omp simd
     for (int64_t i = 0; i < C; ++i) {
       const float z = (in[i] - mean) * inverse;
-      dx[r * C + i] = inverse * (load(up + i) * gain[i] - first - z * second);
+      dx[r * C + i] = inverse * (load(up + i) * scale[i] - first - z * second);
     }
   }
 }
@@ -291,21 +286,20 @@ std::vector<Tensor> scan_bw(Tensor p, Tensor initial, Tensor h, Tensor dy, Tenso
   return {dp, dh};
 }
 
-std::vector<Tensor> norm_fw(Tensor x, Tensor scale, Tensor shift, int64_t bands, bool half) {
-  const int64_t C = x.size(-1), rows = x.numel() / C, batch = scale.numel() / C;
+std::vector<Tensor> norm_fw(Tensor x, Tensor scale, Tensor shift, bool half) {
+  const int64_t C = x.size(-1), rows = x.numel() / C;
   Tensor y = at::empty(x.sizes(), x.options().dtype(half ? at::kBFloat16 : at::kFloat));
   Tensor stats = at::empty({rows, 2}, x.options());
   DISPATCH(y, norm_forward<T>(x.data_ptr<float>(), scale.data_ptr<float>(), shift.data_ptr<float>(), y.data_ptr<T>(),
-                              stats.data_ptr<float>(), rows, bands, batch, C))
+                              stats.data_ptr<float>(), rows, C))
   return {y, stats};
 }
 
-std::vector<Tensor> norm_bw(Tensor x, Tensor scale, Tensor stats, Tensor dy, int64_t bands) {
-  const int64_t C = x.size(-1), rows = x.numel() / C, batch = scale.numel() / C;
+std::vector<Tensor> norm_bw(Tensor x, Tensor scale, Tensor stats, Tensor dy) {
+  const int64_t C = x.size(-1), rows = x.numel() / C;
   Tensor dx = at::empty_like(x), dscale = at::zeros_like(scale), dshift = at::zeros_like(scale);
   DISPATCH(dy, norm_backward<T>(x.data_ptr<float>(), scale.data_ptr<float>(), stats.data_ptr<float>(), dy.data_ptr<T>(),
-                                dx.data_ptr<float>(), dscale.data_ptr<float>(), dshift.data_ptr<float>(), rows, bands,
-                                batch, C))
+                                dx.data_ptr<float>(), dscale.data_ptr<float>(), dshift.data_ptr<float>(), rows, C))
   return {dx, dscale, dshift};
 }
 

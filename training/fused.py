@@ -88,34 +88,30 @@ def gated_scan(projected: Tensor, initial: Tensor) -> tuple[Tensor, Tensor]:
 
 def norm_film_reference(x: Tensor, scale: Tensor, shift: Tensor, half: bool = False) -> Tensor:
     """See `norm_film`."""
-    channels = [int(x.shape[-1])]  # a number, not a traced shape
-    if len(scale) == 1:
-        y = F.layer_norm(x, channels, scale[0], shift[0])
-    else:
-        y = F.layer_norm(x, channels) * scale[:, None] + shift[:, None]
+    y = F.layer_norm(x, [int(x.shape[-1])], scale[0], shift[0])  # a number, not a traced shape
     return y.bfloat16() if half else y
 
 
 class _NormFilm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, scale: Tensor, shift: Tensor, half: bool) -> Tensor:
-        y, stats = _kernels().norm_fw(x, scale, shift, x.shape[-2], half)
+        y, stats = _kernels().norm_fw(x, scale, shift, half)
         ctx.save_for_backward(x, scale, stats)
         return y  # type: ignore[no-any-return]
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         x, scale, stats = ctx.saved_tensors
-        return *_kernels().norm_bw(x, scale, stats, grads[0].contiguous(), x.shape[-2]), None
+        return *_kernels().norm_bw(x, scale, stats, grads[0].contiguous()), None
 
 
 def norm_film(x: Tensor, scale: Tensor, shift: Tensor, half: bool = False) -> Tensor:
     """Layer norm over channels, then a scale and a shift.
 
     Args:
-        x: ``[time, batch, band, channel]`` float32.
-        scale: ``[batch or 1, channel]``.
-        shift: ``[batch or 1, channel]``.
+        x: ``[..., channel]`` float32.
+        scale: ``[1, channel]``.
+        shift: ``[1, channel]``.
         half: return bfloat16.
     """
     if x.device.type != "cpu":
