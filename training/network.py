@@ -415,12 +415,12 @@ class Extractor(Separator):
 
         Args:
             voices: from `separate`.
-            key: of the speakers, as many for each scene, scene after scene: ``[batch, key]``.
+            key: of the speakers, one for each scene: ``[batch, key]``.
             states: of the voice's layers.
             ops: how to compute.
         """
         keys, states = self.voice(self.levels(voices), states, ops)
-        return self.compare(repeat(keys, len(key) // int(keys.shape[1])), key), states
+        return self.compare(keys, key), states
 
     def compare(self, keys: Tensor, key: Tensor) -> Tensor:
         """Keys of voices ``[..., voice, key]`` with a speaker's ``[..., key]``: see `recognise`."""
@@ -433,8 +433,7 @@ class Extractor(Separator):
         """Each voice as far as it matches: the speakers of `recognise`, ``[time, batch, ear, re/im, bin]``."""
         shape = voices.shape[3:]
         share = torch.softmax(match, -1)[..., None, :-1]
-        each = int(match.shape[1]) // int(voices.shape[1])
-        return (share @ repeat(voices.flatten(3), each)).unflatten(-1, shape)[:, :, 0]
+        return (share @ voices.flatten(3)).unflatten(-1, shape)[:, :, 0]
 
     def zeros(self, scenes: int) -> tuple[list[Tensor], list[Tensor]]:
         """States of `separate` and of `recognise`."""
@@ -443,21 +442,16 @@ class Extractor(Separator):
         return self.silence(scenes), voices
 
     def through(
-        self,
-        spectrum: Tensor,
-        key: Tensor,
-        states: tuple[list[Tensor], ...],
-        ops: Operators,
-        half: bool = False,
+        self, spectrum: Tensor, key: Tensor, states: tuple[list[Tensor], ...], ops: Operators
     ) -> tuple[Tensor, tuple[list[Tensor], ...]]:
         """Separate, recognise and mix: spectra in and out, with the states of both parts."""
-        voices, _, trunk = self.separate(spectrum, states[0], ops, half)
+        voices, _, trunk = self.separate(spectrum, states[0], ops)
         match, voice = self.recognise(voices, key, states[1], ops)
         return self.mix(voices, match), (trunk, voice)
 
-    def forward(self, mixture: Tensor, conditioning: Tensor, half: bool = False) -> Tensor:
+    def forward(self, mixture: Tensor, conditioning: Tensor) -> Tensor:
         """Whole clip ``[batch, 2, samples]`` (a multiple of 128) -> ``[batch, 2, samples]``, aligned with it."""
-        target, _ = self.through(self.analyse(mixture), conditioning, self.zeros(len(mixture)), FUSED, half)
+        target, _ = self.through(self.analyse(mixture), conditioning, self.zeros(len(mixture)), FUSED)
         return self.synthesise(target, mixture.shape[-1])
 
     def initial_state(self, batch: int) -> dict[str, Tensor]:
@@ -482,11 +476,6 @@ def separated(network: Separator, mixture: Tensor, half: bool, ops: Operators = 
 
 def _named(states: tuple[list[Tensor], ...]) -> dict[str, Tensor]:
     return {f"{part}{i}": s for part, group in zip(PARTS, states, strict=False) for i, s in enumerate(group)}
-
-
-def repeat(x: Tensor, times: int) -> Tensor:
-    """Each entry of the second axis, so many times in a row."""
-    return x if times == 1 else x.repeat_interleave(times, 1)
 
 
 def covariance_of(spectrum: Tensor) -> Tensor:

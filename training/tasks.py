@@ -130,7 +130,7 @@ class VoiceTask(Task):
         config = network.config
         states = [levels.new_zeros(1, len(image), config.voice_channels)] * config.voice_layers
         keys, _ = network.voice(levels[:, None], states, FUSED)
-        return network.sharpness * keys[DECISION_FRAMES::16, 0] @ network.conditioner(embedding)[:, : config.key].T
+        return network.sharpness * keys[DECISION_FRAMES::16, 0] @ network.conditioner(embedding).T
 
     def loss(self, batch: list[Tensor]) -> Tensor:
         scores = self.scores(batch)
