@@ -24,19 +24,20 @@ Example: TypeAlias = tuple[Audio, Audio, Audio, Audio, int]
 VOICES = 3  # sources that the network tells apart
 ANECHOIC_TAPS = 512  # 32 ms: a longer response holds a room
 ENROLLMENT_SAMPLES = 48000  # of teacher embeddings averaged for one speaker
+EASY_CHOICES = 8  # easy scenes, of which one is taken
+MIXTURE_SEED, ENROLLMENT_SEED, VOICE_SEED = range(3)  # each kind of scenes has draws of its own
 
 
 @dataclass(frozen=True)
 class Curriculum:
     """Easy scenes first: two unlike voices at one level, without a room and with little noise.
 
-    The share of full scenes rises to one over the first ``ramp`` scenes of a run. Of ``choices`` easy scenes the one
-    with the least alike voices is taken: whom to extract is then plain while the network learns how to.
+    The share of full scenes rises to one over the first ``ramp`` scenes of a run. Of some easy scenes the one with the
+    least alike voices is taken: whom to extract is then plain while the network learns how to.
     """
 
     full: TseRecipe
     ramp: int
-    choices: int = 8
 
     def draw(self, scene: int, rng: np.random.Generator, material: Material, sounds: CachedSounds) -> Scene:
         """The mixture of scene number ``scene`` of a run."""
@@ -45,7 +46,7 @@ class Curriculum:
         recipe = replace(self.full, talkers=(2,), talker_level_db=(19.0, 21.0), noise_level_db=(-10.0, 5.0))
         heads = {name: listener for name, listener in material.listeners.items() if listener.taps <= ANECHOIC_TAPS}
         easy = replace(material, listeners=heads, listener_weights=[1 / len(heads)] * len(heads)) if heads else material
-        drawn = [draw_tse(int(rng.integers(2**62)), easy, recipe).mixture for _ in range(self.choices)]
+        drawn = [draw_tse(int(rng.integers(2**62)), easy, recipe).mixture for _ in range(EASY_CHOICES)]
         return min(drawn, key=lambda s: sounds.likeness(s.sources[0].name, s.sources[1].name))
 
 
@@ -122,7 +123,6 @@ class ExtractionScenes:
     sounds: CachedSounds
     material: Material
     curriculum: Curriculum
-    seed: int = 0
     targets: int = 2
     absent: float = 0.05
     enrollments: Enrollments | None = None
@@ -134,7 +134,7 @@ class ExtractionScenes:
 
     def examples(self, index: int) -> Iterator[Example]:
         """The examples of one scene."""
-        rng = np.random.default_rng([self.seed, index])
+        rng = np.random.default_rng([MIXTURE_SEED, index])
         scene = self.curriculum.draw(index, rng, self.material, self.sounds)
         rendered = render(scene, self.sounds, self.material.listeners)
         speakers = [s.name for s in scene.sources if s.role != "noise"]
@@ -158,11 +158,10 @@ class Voices:
     sounds: CachedSounds
     material: Material
     recipe: TseRecipe
-    seed: int = 2
 
     def examples(self, index: int) -> Iterator[tuple[Audio, Audio]]:
         """One talker of one scene."""
-        rng = np.random.default_rng([self.seed, index])
+        rng = np.random.default_rng([VOICE_SEED, index])
         scene = draw_tse(int(rng.integers(2**62)), self.material, self.recipe).mixture
         talker = scene.sources[0]
         image = render(replace(scene, sources=(talker,)), self.sounds, self.material.listeners).mixture
@@ -176,11 +175,10 @@ class EnrollmentScenes:
     sounds: CachedSounds
     material: Material
     recipe: TseRecipe
-    seed: int = 1
 
     def examples(self, index: int) -> Iterator[tuple[Audio, Audio, Audio]]:
         """One enrollment scene."""
-        seed = int(np.random.default_rng([self.seed, index]).integers(2**62))
+        seed = int(np.random.default_rng([ENROLLMENT_SEED, index]).integers(2**62))
         scene = draw_tse(seed, self.material, self.recipe).enrollment
         rendered = render(scene, self.sounds, self.material.listeners)
         yield rendered.mixture, rendered.images[0], self.sounds.mean_embedding(scene.sources[0].name)

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 
-def orthogonalise(update: Tensor, steps: int = 5) -> Tensor:
+def orthogonalise(update: Tensor) -> Tensor:
     """``[..., rows, columns]`` to about the nearest matrices with singular values of one."""
     a, b, c = 3.4445, -4.7750, 2.0315
     x = update / update.flatten(-2).norm(dim=-1).clamp_min(1e-7)[..., None, None]
     wide = x if x.shape[-2] <= x.shape[-1] else x.mT
-    for _ in range(steps):
+    for _ in range(5):
         gram = wide @ wide.mT
         wide = a * wide + (b * gram + c * gram @ gram) @ wide
     return wide if x.shape[-2] <= x.shape[-1] else wide.mT

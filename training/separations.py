@@ -31,7 +31,7 @@ from training.losses import separation_loss
 from training.network import LOUDNESS, Extractor
 
 BATCH = 8
-SEED = 4
+SEED, ORDER_SEED = 4, 5
 # Of each frame: loudness of the voices in the bands; inner products, by ear, of voices with voices, with the talkers,
 # and of the talkers with themselves; and which voice is each talker's.
 FIELDS = ("levels", "voices", "talkers", "power", "order")
@@ -139,19 +139,17 @@ class SeparatedScenes:
     about ``timbre_db``. They repeat, in another order each time.
     """
 
-    def __init__(
-        self, sounds: CachedSounds, cache: Path, split: str, predicted: float, timbre_db: float, seed: int = 5
-    ):
+    def __init__(self, sounds: CachedSounds, cache: Path, split: str, predicted: float, timbre_db: float):
         self.columns = [np.load(cache / f"separations-{split}-{field}.npy", mmap_mode="r") for field in FIELDS]
         self.entries = json.loads((cache / f"separations-{split}.json").read_text())
         self.sounds, self.enrollments = sounds, Enrollments(cache, split)
-        self.predicted, self.timbre_db, self.seed = predicted, timbre_db, seed
+        self.predicted, self.timbre_db = predicted, timbre_db
 
     def examples(self, index: int) -> Iterator[tuple[NDArray[np.float32], ...]]:
         """One scene."""
         count = len(self.entries)
-        scene = int(np.random.default_rng([self.seed, index // count]).permutation(count)[index % count])
-        rng = np.random.default_rng([self.seed, index])
+        scene = int(np.random.default_rng([ORDER_SEED, index // count]).permutation(count)[index % count])
+        rng = np.random.default_rng([ORDER_SEED, index])
         entry = self.entries[scene]
         played = frozenset(entry["sounds"])
         sought = [0, min(1, len(entry["speakers"]) - 1)]
