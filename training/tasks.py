@@ -1,4 +1,4 @@
-"""What a training step is, for the extraction and the enrollment network."""
+"""What a training step is, for each kind of run."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def optimisers(network: nn.Module, learning_rate: float, muon: bool) -> list[tor
 
 
 class Task(lightning.LightningModule):
-    """Shared by both tasks: two optimisers, one schedule, clipping, a count of scenes for resuming."""
+    """What the tasks share: optimisers, one schedule, clipping, a count of scenes for resuming."""
 
     def __init__(self, network: nn.Module, preset: Any):
         super().__init__()

@@ -114,7 +114,7 @@ def load_separation(separator: Separator, path: Path) -> None:
 
 
 class Scenes(lightning.LightningDataModule):
-    """Training and validation scenes for either task; each process renders its own."""
+    """Training and validation examples of a preset; each process makes its own."""
 
     def __init__(self, preset: Any, data: Path, cache: Path):
         super().__init__()
@@ -231,7 +231,18 @@ def fit(
     nodes: int = 1,
     accelerator: str = "cpu",
 ) -> None:
-    """Train in a run's folder, or go on where it stopped; its averaged weights are in ``weights.safetensors`` then."""
+    """Train in a run's folder, or go on where it stopped; its averaged weights are in ``weights.safetensors`` then.
+
+    Args:
+        task: network and training step.
+        scenes: training and validation examples.
+        preset: with the settings of `training.presets.Optimisation`; written to ``preset.json``.
+        folder: of the run.
+        processes: on each node, as for `run`.
+        validate_every: updates between validations.
+        nodes: machines.
+        accelerator: ``cpu`` or ``gpu``.
+    """
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     folder.mkdir(parents=True, exist_ok=True)
