@@ -86,7 +86,7 @@ class Enroller(nn.Module):
         # The encoder knows voices as a microphone hears them, not through ears.
         pieces = in_pieces(levelled(kept * self.equaliser.exp(), EPS * level))
         share = in_pieces(weight).sum((2, 3))
-        with torch.autocast("cpu", torch.bfloat16) if half else contextlib.nullcontext():
+        with torch.autocast(clip.device.type, torch.bfloat16) if half else contextlib.nullcontext():
             embeddings = self.encoder(pieces.flatten(0, 1)).float().unflatten(0, (len(clip), -1))
         return F.normalize((embeddings * share[..., None]).sum(1), dim=-1)
 
