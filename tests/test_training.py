@@ -5,6 +5,7 @@ import dataclasses
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -26,12 +27,12 @@ from training import corpus, train  # noqa: E402
 from training.data import VOICES, Curriculum, Endless, ExtractionScenes, collate  # noqa: E402
 from training.enrollments import Enrollments, predict  # noqa: E402
 from training.losses import distortion_db, negative_snr_db, separation_loss, si_sdr_db, steering_loss  # noqa: E402
-from training.network import Extractor, ExtractorConfig  # noqa: E402
+from training.network import Extractor, ExtractorConfig, Separator  # noqa: E402
 from training.optim import orthogonalise  # noqa: E402
 from training.presets import ENROLLERS, EXTRACTORS, ExtractorPreset, RecognitionPreset, VoicePreset  # noqa: E402
 from training.separations import SeparatedScenes, separate_scenes, smooth_response, take_apart  # noqa: E402
 from training.tasks import FRONT, RECOGNITION, EnrollerTask, RecognitionTask, Task, schedule  # noqa: E402
-from training.train import build, load_separation, load_weights, run, save_weights  # noqa: E402
+from training.train import WeightsError, build, load_separation, load_weights, run, save_weights  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 RATE = 16000
@@ -364,6 +365,26 @@ def test_recognition_is_trained_first_and_taken_over(kit, tmp_path):
     changed = {name for name, value in task.network.state_dict().items() if not torch.equal(value, before[name])}
     assert changed
     assert all(name.startswith(RECOGNITION) for name in changed)
+
+
+def test_weights_of_another_network_are_refused(tmp_path):
+    network, path = Extractor(NETWORK), tmp_path / "weights.safetensors"
+    other = {
+        "blocks.2.mixing [4, 44, 44], found none": dataclasses.replace(NETWORK, blocks=3),
+        "voice.outward.weight [8, 8], found [4, 8]": dataclasses.replace(NETWORK, key=8),
+        "weights, found blocks.1.band_in.bias too": dataclasses.replace(NETWORK, blocks=1),
+    }
+    save_weights(network, path)
+    for message, config in other.items():
+        with pytest.raises(WeightsError, match=re.escape(message)):
+            load_weights(Extractor(config), path)
+    load_weights(Extractor(dataclasses.replace(NETWORK, blocks=3)), path, RECOGNITION)
+    load_separation(Separator(dataclasses.replace(NETWORK, voices=1, key=8)), path)
+    with pytest.raises(WeightsError, match="encoder.weights.0 .* found"):
+        load_separation(Separator(dataclasses.replace(NETWORK, channels=8)), path)
+    path.write_text("not weights")
+    with pytest.raises(WeightsError, match="weights.safetensors: expected weights"):
+        load_weights(network, path)
 
 
 def test_recognition_is_trained_alone_and_then_kept(kit, tmp_path, monkeypatch):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -14,6 +14,7 @@ import lightning
 import torch
 from lightning.pytorch.callbacks import TQDMProgressBar, WeightAveraging
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
@@ -100,17 +101,50 @@ def save_weights(network: nn.Module, path: Path) -> None:
         save_file({k: v.contiguous() for k, v in network.state_dict().items()}, temporary)
 
 
+class WeightsError(RuntimeError):
+    """Not the weights that were expected."""
+
+
+def read_weights(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """All weights of a file, among them those that are expected.
+
+    Raises:
+        WeightsError: the file holds no weights, or one that is expected is missing or of another shape.
+    """
+    try:
+        found = load_file(path)
+    except (OSError, SafetensorError) as problem:
+        raise WeightsError(f"{path}: expected weights (safetensors): {problem}") from problem
+    for name, value in expected.items():
+        shape = list(found[name].shape) if name in found else "none"
+        if shape != list(value.shape):
+            raise WeightsError(f"{path}: expected {name} {list(value.shape)}, found {shape}: another network's weights")
+    return found
+
+
 def load_weights(network: nn.Module, path: Path, only: tuple[str, ...] = ("",)) -> None:
-    """Inverse of `save_weights`; ``only`` those whose names begin so."""
+    """Inverse of `save_weights`; ``only`` those whose names begin so.
+
+    Raises:
+        WeightsError: the file holds none, or another network's.
+    """
     state = network.state_dict()
-    state.update({name: value for name, value in load_file(path).items() if name.startswith(only)})
-    network.load_state_dict(state)
+    wanted = {name: value for name, value in state.items() if name.startswith(only)}
+    found = {name: value for name, value in read_weights(path, wanted).items() if name.startswith(only)}
+    if more := sorted(found.keys() - wanted.keys()):
+        raise WeightsError(f"{path}: expected {len(wanted)} weights, found {more[0]} too: another network's weights")
+    network.load_state_dict(state | found)
 
 
 def load_separation(separator: Separator, path: Path) -> None:
-    """Start a separator, perhaps of fewer voices, from the weights of an extraction network."""
-    found = load_file(path)
-    separator.load_state_dict({name: found[name] for name in separator.state_dict()})
+    """Start a separator, perhaps of fewer voices, from the weights of an extraction network.
+
+    Raises:
+        WeightsError: the file holds none, or another network's.
+    """
+    expected = separator.state_dict()
+    found = read_weights(path, expected)
+    separator.load_state_dict({name: found[name] for name in expected})
 
 
 class Scenes(lightning.LightningDataModule):
