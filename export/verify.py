@@ -72,9 +72,7 @@ def verify_extractor(network: nn.Module, path: Path, chunks: int = CHUNKS) -> di
     onnx_stream = np.concatenate(onnx_streamed, 1)[:, lookahead:]
     return {
         "conditioner": report("conditioner, torch and ONNX", float(np.abs(conditioning[0].numpy() - from_onnx).max())),
-        "streaming": report(
-            "torch, whole and streaming", float(np.abs(whole[:, :-lookahead] - torch_stream).max())
-        ),
+        "streaming": report("torch, whole and streaming", float(np.abs(whole[:, :-lookahead] - torch_stream).max())),
         "onnx": report("streaming, torch and ONNX", float(np.abs(torch_stream - onnx_stream).max())),
     }
 

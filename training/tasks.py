@@ -112,7 +112,7 @@ class ExtractorTask(Task):
             loss, order = separation_loss(voices, talkers)
             self.log("val/loss", loss, prog_bar=True, sync_dist=True)
             # The voice that is the target's: what a recognition without faults would choose.
-            estimate = voices[torch.arange(len(voices)), order.gather(1, number[:, None])[:, 0]]
+            estimate = voices[torch.arange(len(voices), device=voices.device), order.gather(1, number[:, None])[:, 0]]
         improvement = (si_sdr_db(estimate, target) - si_sdr_db(mixture, target)).mean(1)
         self.log("val/si_sdri_db", improvement.mean(), prog_bar=True, sync_dist=True)
         self.log("val/below_0", (improvement < 0).float().mean(), sync_dist=True)
