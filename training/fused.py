@@ -12,6 +12,7 @@ other devices than the CPU.
 from __future__ import annotations
 
 import functools
+import hashlib
 import os
 import sys
 from collections.abc import Callable
@@ -30,15 +31,18 @@ from torch.utils import cpp_extension
 @functools.cache
 def _kernels() -> ModuleType:
     flags = ["-O3", "-march=native", "-ffast-math", "-fopenmp-simd", "-std=c++20"]
-    sources = [str(Path(__file__).with_suffix(".cpp"))]
+    source = Path(__file__).with_suffix(".cpp")
+    # A folder for each version of everything: another checkout may be training with its own.
+    source_hash = hashlib.sha256(source.read_bytes()).hexdigest()[:8]
+    python = f"py{sys.version_info.major}{sys.version_info.minor}"
     root = os.environ.get("TORCH_EXTENSIONS_DIR") or cpp_extension.get_default_build_root()
-    folder = Path(root) / f"hearable_fused-py{sys.version_info.major}{sys.version_info.minor}-torch{torch.__version__}"
+    folder = Path(root) / f"hearable_fused-{source_hash}-{python}-torch{torch.__version__}"
     folder.mkdir(parents=True, exist_ok=True)
     # This lock ends with its process. torch's own is a file: one that was killed while it compiled has left it, and
     # everybody waits for it for ever.
     with FileLock(folder / "turn"):
         (folder / "lock").unlink(missing_ok=True)
-        return cpp_extension.load("hearable_fused", sources, extra_cflags=flags, build_directory=str(folder))
+        return cpp_extension.load("hearable_fused", [str(source)], extra_cflags=flags, build_directory=str(folder))
 
 
 def gated_scan_reference(projected: Tensor, initial: Tensor) -> tuple[Tensor, Tensor]:
