@@ -10,24 +10,20 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import click
 import typer
-from safetensors import SafetensorError
-from torch import nn
 from typer.core import TyperGroup
 
 from export.card import add_scores, write_card, write_sums
-from export.lower import UnsupportedGraph
 from export.to_onnx import export_enroller, export_extractor
 from export.variants import Scoring, make
-from export.verify import VerificationError, verify_enroller, verify_extractor
-from hearable.errors import HearableError
+from export.verify import verify_enroller, verify_extractor
+from hearable.cli.console import reporting
 from hearable.session import Graph
 from training.enroller import Enroller
 from training.presets import EXTRACTORS
@@ -58,23 +54,10 @@ History = Annotated[
 ]
 
 
-def load(network: nn.Module, weights: Path) -> None:
-    """Load weights into a network, or say that they are another one's."""
-    try:
-        load_weights(network, weights)
-    except (RuntimeError, SafetensorError) as problem:
-        raise typer.BadParameter(f"{weights}: these are not weights of such a network") from problem
-
-
 def _known(preset: str) -> str:
     if preset not in EXTRACTORS:
         raise typer.BadParameter(f"preset {preset}: expected one of {', '.join(EXTRACTORS)}")
     return preset
-
-
-def _fail(problem: Exception) -> NoReturn:
-    print(f"error: {problem}", file=sys.stderr)
-    raise typer.Exit(1) from problem
 
 
 @contextlib.contextmanager
@@ -89,6 +72,7 @@ def staged(out: Path) -> Iterator[Path]:
 
 
 @app.command()
+@reporting
 def extractor(
     weights: Weights,
     preset: Annotated[str, typer.Option(help=f"Which network: {', '.join(EXTRACTORS)}.")] = "base",
@@ -100,13 +84,14 @@ def extractor(
 ) -> None:
     """Export an extraction network with its conditioner."""
     network = make_network(EXTRACTORS[_known(preset)].network)
-    load(network, weights)
+    load_weights(network, weights)
     with staged(out) as folder:
         path, _ = export_extractor(network, name or preset, space, folder)
         write_card(path, history, verify_extractor(network, path))
 
 
 @app.command()
+@reporting
 def enroller(
     weights: Weights,
     name: Annotated[str, typer.Option(help="Of the model.")] = "enroll",
@@ -117,33 +102,32 @@ def enroller(
 ) -> None:
     """Export an enrollment network."""
     network = Enroller()
-    load(network, weights)
+    load_weights(network, weights)
     with staged(out) as folder:
         path = export_enroller(network, name, space, folder)
         write_card(path, history, verify_enroller(network, path))
 
 
 @app.command()
+@reporting
 def verify(
     weights: Weights,
     model: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="The ONNX file that was made of them.")],
     preset: Annotated[str, typer.Option(help=f"Of an extractor: {', '.join(EXTRACTORS)}.")] = "base",
 ) -> None:
     """Compare torch, whole and streaming, with ONNX: 2,000 chunks, or an enroller's clips; fails above 1e-4."""
-    try:
-        if Graph(model).spec.kind == "enroller":
-            network: nn.Module = Enroller()
-            load(network, weights)
-            verify_enroller(network, model)
-        else:
-            network = make_network(EXTRACTORS[_known(preset)].network)
-            load(network, weights)
-            verify_extractor(network, model)
-    except (HearableError, VerificationError) as problem:
-        _fail(problem)
+    if Graph(model).spec.kind == "enroller":
+        enroller = Enroller()
+        load_weights(enroller, weights)
+        verify_enroller(enroller, model)
+    else:
+        extractor = make_network(EXTRACTORS[_known(preset)].network)
+        load_weights(extractor, weights)
+        verify_extractor(extractor, model)
 
 
 @app.command()
+@reporting
 def scores(
     card: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="Card of an extractor, as models/base.md.")],
     summary: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="summary.json of `hearable evaluate`.")],
@@ -151,13 +135,12 @@ def scores(
     """Put the scorecard of an evaluation on its extractor's card."""
     try:
         add_scores(card, json.loads(summary.read_text()))
-    except HearableError as problem:
-        _fail(problem)
     except (ValueError, KeyError) as problem:
         raise typer.BadParameter(f"{summary}: expected the summary.json of an evaluation") from problem
 
 
 @app.command()
+@reporting
 def variants(
     model: Annotated[str, typer.Argument(help="An extractor: a shipped model's name, or a path.")],
     out: Annotated[Path, typer.Option(file_okay=False, help="Folder of the variants.")],
@@ -175,10 +158,7 @@ def variants(
         raise typer.BadParameter("--int8 needs --data: 8-bit variants are calibrated and scored on its scenes")
     logging.getLogger().setLevel(logging.ERROR)  # the quantiser recommends steps that were taken
     scoring = Scoring(data, scenes, split, calibrate, enroller) if data else None
-    try:
-        make(model, out, int8, ort, c, scoring)
-    except (HearableError, UnsupportedGraph) as problem:
-        _fail(problem)
+    make(model, out, int8, ort, c, scoring)
 
 
 if __name__ == "__main__":

@@ -19,11 +19,12 @@ from onnx import numpy_helper
 
 from export.bands import gathered
 from export.dft import analysis_window, synthesis_window
+from hearable.errors import ModelError
 
 Array: TypeAlias = NDArray[Any]
 
 
-class UnsupportedGraph(ValueError):
+class UnsupportedGraph(ModelError):
     """An operator, or a use of one, that has no C."""
 
 

@@ -9,6 +9,7 @@ import torch
 from scipy.signal import cheby2, sosfilt
 from torch import nn
 
+from hearable.errors import ModelError
 from hearable.session import open_graph, open_pair
 from training.enroller import Enroller
 
@@ -17,7 +18,7 @@ CHUNKS = 2000
 STRETCH = 100  # chunks of one kind of sound: long enough to forget the one before
 
 
-class VerificationError(RuntimeError):
+class VerificationError(ModelError):
     """A difference above the bound."""
 
 

@@ -152,9 +152,6 @@ def test_command_line_takes_a_model_and_names_what_is_wrong(tmp_path):
     save_file({"other": torch.zeros(1)}, weights)
     for arguments, expected in (
         (("extractor", tmp_path / "none"), "does not exist"),
-        (("extractor", file), "not weights of such a network"),
-        (("extractor", weights), "not weights of such a network"),
-        (("enroller", weights), "not weights of such a network"),
         (("extractor", weights, "--preset", "huge"), "expected one of base, base-long, tiny, tiny-long, paper"),
         (("toy", "--out", file), "is a file"),
         (("toy", "--out", tmp_path, "--wrong"), "No such option"),
@@ -162,6 +159,10 @@ def test_command_line_takes_a_model_and_names_what_is_wrong(tmp_path):
         history = ("--history", "none") if arguments[0] in ("extractor", "enroller") else ()
         refused = run(*arguments, *history)
         assert refused.exit_code == 2 and expected in " ".join(re.sub("[│╭╮╰╯─]", "", refused.output).split())
+    for kind in ("extractor", "enroller"):
+        for wrong in (file, weights):
+            refused = run(kind, wrong, "--history", "none")
+            assert refused.exit_code == 1 and f"error: {wrong}: expected " in refused.output
     missing = run(tmp_path / "none.onnx", "--out", tmp_path)
     assert missing.exit_code == 1 and "no model file" in missing.output
     unscored = run("toy", "--out", tmp_path, "--int8")

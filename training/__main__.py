@@ -10,8 +10,9 @@ from typing import Annotated, Any, TypeVar
 
 import torch
 import typer
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
+from hearable.cli.console import reporting
 from hearable.errors import ModelError
 from hearable.files import replacing
 from hearable.seld.accdoa import TRACKS
@@ -35,7 +36,7 @@ from training.seld_cells import CELLS, Clips
 from training.seld_data import Shape
 from training.seld_report import collect, plot, table
 from training.separations import separate_scenes
-from training.train import load_weights, run
+from training.train import load_weights, read_weights, run
 
 Preset = TypeVar("Preset", bound=Optimisation)
 
@@ -89,6 +90,7 @@ def chosen(presets: Mapping[str, Preset], name: str) -> Preset:
 
 
 @app.command("prepare")
+@reporting
 def prepare_command(data: Data = Path("data"), cache: Cache = Path("runs/cache"), workers: Workers = 1) -> None:
     """Decode speech and noise once, with the teacher's embeddings. Goes on where it stopped."""
     prepare(data, cache, workers)
@@ -99,6 +101,7 @@ def train_command(kind: str, presets: Mapping[str, Any], purpose: str) -> None:
     default = next(iter(presets))
 
     @app.command(kind, help=purpose)
+    @reporting
     def command(
         preset: PresetName = default,
         data: Data = Path("data"),
@@ -141,6 +144,7 @@ train_command("enroller", ENROLLERS, "Train the enrollment network.")
 
 
 @app.command()
+@reporting
 def enrollments(
     weights: Annotated[Path, typer.Argument(help="Weights of the enrollment network.")],
     data: Data = Path("data"),
@@ -156,6 +160,7 @@ def enrollments(
 
 
 @app.command()
+@reporting
 def separations(
     weights: Annotated[Path, typer.Argument(help="Weights of an extraction network that separates.")],
     preset: Annotated[str, typer.Option(help="Of the recognition to train.")] = "recognition",
@@ -180,6 +185,7 @@ def separations(
 
 
 @app.command()
+@reporting
 def average(
     out: Annotated[Path, typer.Argument(help="Where the mean goes.")],
     weights: Annotated[list[Path], typer.Argument(help="Weights of runs of one network that share a start.")],
@@ -188,11 +194,9 @@ def average(
     ] = 0.0,
 ) -> None:
     """Take the mean of the weights of runs: the noise that each left in them goes, what they learnt stays."""
-    found = [load_file(path) for path in weights]
-    for path, state in zip(weights, found, strict=True):
-        if {name: v.shape for name, v in state.items()} != {name: v.shape for name, v in found[0].items()}:
-            raise typer.BadParameter(f"{path}: expected the network of {weights[0]}, found another one")
-    mean = {name: torch.stack([state[name].float() for state in found]).mean(0) for name in found[0]}
+    first = read_weights(weights[0], {})
+    found = [read_weights(path, first) for path in weights]
+    mean = {name: torch.stack([state[name].float() for state in found]).mean(0) for name in first}
     if nobody:
         mean["nobody"] += nobody
     with replacing(out, ModelError) as temporary:
@@ -205,6 +209,7 @@ DCASE2021 = Path("datasets/dcase2021/recipe.toml")
 
 
 @app.command()
+@reporting
 def seld(
     recipe: Recipe = DCASE2021,
     audio: Annotated[Path | None, typer.Option(help="Folder of sound files (fold1_...): train on these.")] = None,
@@ -235,6 +240,7 @@ def seld(
 
 
 @app.command("seld-experiment")
+@reporting
 def seld_experiment(
     recipe: Recipe = DCASE2021,
     runs: Runs = Path("runs/seld-experiment"),

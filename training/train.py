@@ -101,24 +101,20 @@ def save_weights(network: nn.Module, path: Path) -> None:
         save_file({k: v.contiguous() for k, v in network.state_dict().items()}, temporary)
 
 
-class WeightsError(RuntimeError):
-    """Not the weights that were expected."""
-
-
 def read_weights(path: Path, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """All weights of a file, among them those that are expected.
 
     Raises:
-        WeightsError: the file holds no weights, or one that is expected is missing or of another shape.
+        ModelError: the file holds no weights, or one that is expected is missing or of another shape.
     """
     try:
         found = load_file(path)
     except (OSError, SafetensorError) as problem:
-        raise WeightsError(f"{path}: expected weights (safetensors): {problem}") from problem
+        raise ModelError(f"{path}: expected weights (safetensors): {problem}") from problem
     for name, value in expected.items():
         shape = list(found[name].shape) if name in found else "none"
         if shape != list(value.shape):
-            raise WeightsError(f"{path}: expected {name} {list(value.shape)}, found {shape}: another network's weights")
+            raise ModelError(f"{path}: expected {name} {list(value.shape)}, found {shape}: another network's weights")
     return found
 
 
@@ -126,13 +122,13 @@ def load_weights(network: nn.Module, path: Path, only: tuple[str, ...] = ("",)) 
     """Inverse of `save_weights`; ``only`` those whose names begin so.
 
     Raises:
-        WeightsError: the file holds none, or another network's.
+        ModelError: the file holds none, or another network's.
     """
     state = network.state_dict()
     wanted = {name: value for name, value in state.items() if name.startswith(only)}
     found = {name: value for name, value in read_weights(path, wanted).items() if name.startswith(only)}
     if more := sorted(found.keys() - wanted.keys()):
-        raise WeightsError(f"{path}: expected {len(wanted)} weights, found {more[0]} too: another network's weights")
+        raise ModelError(f"{path}: expected {len(wanted)} weights, found {more[0]} too: another network's weights")
     network.load_state_dict(state | found)
 
 
@@ -140,7 +136,7 @@ def load_separation(separator: Separator, path: Path) -> None:
     """Start a separator, perhaps of fewer voices, from the weights of an extraction network.
 
     Raises:
-        WeightsError: the file holds none, or another network's.
+        ModelError: the file holds none, or another network's.
     """
     expected = separator.state_dict()
     found = read_weights(path, expected)
