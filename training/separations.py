@@ -121,6 +121,7 @@ def separate_scenes(
             if not index:
                 dtype = np.float16 if field == "levels" else column.dtype
                 path = cache / f"separations-{split}-{field}.npy"
+                path.unlink(missing_ok=True)  # another folder's that is linked here keeps its own
                 files.append(np.lib.format.open_memmap(path, "w+", dtype, (len(numbers), *column.shape[1:])))
             files[i][len(index) : len(index) + len(column)] = column
         index += entries
