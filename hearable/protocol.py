@@ -12,7 +12,6 @@ Needs the extra ``synthesis``.
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -134,12 +133,13 @@ class Evaluator:
 
         A speaker with a single one is drawn as an interferer only.
         """
-        for attempt in itertools.count():
+        attempt = 0
+        while True:
             rng = np.random.default_rng([self.protocol.seed, scene, attempt])
             drawn = draw_tse(int(rng.integers(2**62)), self.material, self.protocol.recipe)
             if len(self.material.speakers[drawn.enrollment.sources[0].name]) > 1:
                 return drawn
-        raise AssertionError("count() does not end")
+            attempt += 1
 
     def render(self, scene: Scene) -> RenderedScene:
         """The sound of a scene."""
