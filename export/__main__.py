@@ -117,13 +117,13 @@ def verify(
 ) -> None:
     """Compare torch, whole and streaming, with ONNX: 2,000 chunks, or an enroller's clips; fails above 1e-4."""
     if Graph(model).spec.kind == "enroller":
-        enroller = Enroller()
-        load_weights(enroller, weights)
-        verify_enroller(enroller, model)
+        enrolling = Enroller()
+        load_weights(enrolling, weights)
+        verify_enroller(enrolling, model)
     else:
-        extractor = make_network(EXTRACTORS[_known(preset)].network)
-        load_weights(extractor, weights)
-        verify_extractor(extractor, model)
+        extracting = make_network(EXTRACTORS[_known(preset)].network)
+        load_weights(extracting, weights)
+        verify_extractor(extracting, model)
 
 
 @app.command()
