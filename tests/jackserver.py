@@ -65,24 +65,29 @@ class Mic:
 
         self.client = jack.Client(name, no_start_server=True)
         self.ports = [self.client.outports.register(ear) for ear in ("left", "right")]
+        self._next: np.ndarray | None = None  # to be begun in the next cycle
         self._sound = np.zeros((2, 0), np.float32)
         self._at = 0
         self.begun = 0  # frame time of the sound's first sample
+        self.gaps = 0  # cycles since then that the server did not give us in time
         self.client.set_process_callback(self._process)
         self.client.activate()
 
     def begin(self, sound: np.ndarray) -> None:
-        self._at, self._sound = 0, np.ascontiguousarray(sound, np.float32)
+        self._next = np.ascontiguousarray(sound, np.float32)
 
     def _process(self, frames: int) -> None:
-        if self._at == 0:
-            self.begun = self.client.last_frame_time
+        now = self.client.last_frame_time
+        if self._next is not None:
+            self._sound, self._next = self._next, None
+            self._at, self.begun, self.gaps = 0, now, 0
+        self.gaps += now != self.begun + self._at and self._sound.shape[1] > 0
         for port, ear in zip(self.ports, self._sound, strict=True):
             part = ear[self._at : self._at + frames]
             out = port.get_array()
             out[: len(part)] = part
             out[len(part) :] = 0
-        self._at += frames if self._sound.shape[1] else 0
+        self._at += frames
 
     def close(self) -> None:
         self.client.deactivate()
@@ -100,6 +105,7 @@ class Ears:
         self._heard = np.full((2, round(seconds * rate)), 0, np.float32)  # written, so that its pages are there
         self._at = 0
         self.begun = 0  # frame time of the first sample that is kept
+        self.gaps = 0  # cycles since then that the server did not give us in time
         self.recording = threading.Event()
         self.client.set_process_callback(self._process)
         self.client.activate()
@@ -107,8 +113,10 @@ class Ears:
     def _process(self, frames: int) -> None:
         if not self.recording.is_set() or self._at + frames > self._heard.shape[1]:
             return
+        now = self.client.last_frame_time
         if self._at == 0:
-            self.begun = self.client.last_frame_time
+            self.begun, self.gaps = now, 0
+        self.gaps += now != self.begun + self._at
         for port, ear in zip(self.ports, self._heard, strict=True):
             ear[self._at : self._at + frames] = port.get_array()
         self._at += frames
