@@ -22,6 +22,7 @@ import soundfile
 import typer
 
 from hearable.audio import read_audio
+from hearable.enrollment import enroll
 from hearable.live.control import Settings
 from hearable.live.remote import RemoteControl
 from hearable.live.terminal import TerminalApp
@@ -37,6 +38,12 @@ BROWSER = [
     "--use-fake-ui-for-media-stream",
     "--use-fake-device-for-media-stream",
 ]
+
+
+def enrolled(path: Path) -> Path:
+    """The profile of whom the demo's listener looks at."""
+    enroll(*read_audio(DEMO / "enrollment.flac")).save(path)
+    return path
 
 
 async def terminal(control: RemoteControl, seconds: float) -> str:
@@ -81,30 +88,34 @@ def page(address: str, name: str, out: Path) -> None:
 
 def main(
     model: Annotated[str, typer.Option(help="Extractor: a name or a path.")] = "base",
-    profile: Annotated[list[Path] | None, typer.Option(help="Who is there; the first is heard.")] = None,
+    profile: Annotated[
+        list[Path] | None, typer.Option(help="Who is there; the first is heard. Default: Alice, of the demo.")
+    ] = None,
     seconds: Annotated[float, typer.Option(help="Into the mixture.")] = 3.0,
     out: Annotated[Path, typer.Option(help="Folder to write live.svg and web.png to.")] = ROOT / "docs" / "images",
 ) -> None:
     """Write the pictures."""
     out.mkdir(parents=True, exist_ok=True)
-    people = tuple(profile or ())
-    mixture = Path(os.path.relpath(DEMO / "mixture.flac"))
-    control = RemoteControl(Settings(model, profiles=people, output="none", replay=mixture))
-    try:
-        (out / "live.svg").write_text(asyncio.run(terminal(control, seconds)), "utf-8")
-    finally:
-        control.close()
-    command = [sys.executable, "-m", "hearable", "web", "--port", "0", "--no-browser", "--model", model]
-    for path in people[1:]:
-        command += ["--profile", str(path)]
-    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
-    try:
-        assert server.stdout is not None
-        name = people[0].stem if people else "Alice"
-        page(server.stdout.readline().split()[-1], name, out / "web.png")
-    finally:
-        server.terminate()
-        server.wait()
+    with tempfile.TemporaryDirectory() as folder:
+        people = tuple(profile or (enrolled(Path(folder) / "Alice.profile"),))
+        mixture = Path(os.path.relpath(DEMO / "mixture.flac"))
+        control = RemoteControl(Settings(model, profiles=people, output="none", replay=mixture))
+        try:
+            (out / "live.svg").write_text(
+                asyncio.run(asyncio.wait_for(terminal(control, seconds), PATIENCE_MS / 1000)), "utf-8"
+            )
+        finally:
+            control.close()
+        command = [sys.executable, "-m", "hearable", "web", "--port", "0", "--no-browser", "--model", model]
+        for path in people[1:]:
+            command += ["--profile", str(path)]
+        server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+        try:
+            assert server.stdout is not None
+            page(server.stdout.readline().split()[-1], people[0].stem, out / "web.png")
+        finally:
+            server.terminate()
+            server.wait()
 
 
 if __name__ == "__main__":
