@@ -26,8 +26,11 @@ COSTS: tuple[tuple[Condition, Condition], ...] = (  # what the first costs again
     ("moving", "noisy"),
     ("worn", "noisy"),
 )
-GROUPS = ("talkers", "place", "sex", "likeness", "apart", "target")
-THIRDS = ("least alike third", "middle third", "most alike third")
+GROUPS = ("talkers", "place", "sex", "likeness", "apart", "target", "level")
+THIRDS = {  # of the scenes, by a column of their rows
+    "likeness": ("likeness", ("least alike third", "middle third", "most alike third")),
+    "level": ("input_si_sdr_db", ("quietest third", "medium third", "loudest third")),
+}
 APART = ("below 30 deg", "30 to 90 deg", "from 90 deg")
 APART_DEG = (30.0, 90.0)
 RESAMPLES = 1000  # of the bootstrap; its seed is 0, so that the same rows give the same intervals
@@ -253,7 +256,7 @@ def _with_groups(rows: Sequence[Row]) -> dict[str, Any]:
 
 def _grouped(rows: Sequence[Row], column: str) -> dict[str, Any]:
     labels = _labels(rows, column)
-    ranked = (*THIRDS, *APART)
+    ranked = (*(name for _, names in THIRDS.values() for name in names), *APART)
     order = [*ranked, *sorted(set(labels) - set(ranked))]
     groups = {label: [row for row, own in zip(rows, labels, strict=True) if own == label] for label in order}
     return {label: aggregate(group) for label, group in groups.items() if group}
@@ -261,10 +264,12 @@ def _grouped(rows: Sequence[Row], column: str) -> dict[str, Any]:
 
 def _labels(rows: Sequence[Row], column: str) -> list[str]:
     """What group each row is in."""
-    if column == "likeness":
-        known = [row.likeness for row in rows if row.likeness is not None]
+    if column in THIRDS:
+        measure, names = THIRDS[column]
+        values = [getattr(row, measure) for row in rows]
+        known = [value for value in values if value is not None]
         bounds = np.quantile(known, [1 / 3, 2 / 3]) if known else np.zeros(2)
-        return ["?" if r.likeness is None else THIRDS[int(np.sum(r.likeness >= bounds))] for r in rows]
+        return ["?" if value is None else names[int(np.sum(value >= bounds))] for value in values]
     if column == "apart":
         return ["?" if r.nearest_deg is None else APART[sum(r.nearest_deg >= b for b in APART_DEG)] for r in rows]
     if column == "target":

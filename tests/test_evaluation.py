@@ -299,12 +299,16 @@ def test_costs_are_scene_by_scene() -> None:
 
 
 def test_groups_of_numbers() -> None:
-    rows = [row(n, si_sdri_db=float(n), likeness=n / 10, nearest_deg=20.0 * n, azimuth_deg=30.0 * n) for n in range(6)]
+    rows = [
+        row(n, si_sdri_db=float(n), likeness=n / 10, nearest_deg=20.0 * n, azimuth_deg=30.0 * n, input_si_sdr_db=-n)
+        for n in range(6)
+    ]
     by = summarise(rows)["enrollment"]["noisy"]["by"]
     means = {column: {k: v["si_sdri_db"]["mean"]["value"] for k, v in by[column].items()} for column in by}
     assert means["likeness"] == {"least alike third": 0.5, "middle third": 2.5, "most alike third": 4.5}
     assert means["apart"] == {"below 30 deg": 0.5, "30 to 90 deg": 3.0, "from 90 deg": 5.0}
     assert means["target"] == {"before": 1.5, "behind": 4.5}
+    assert list(means["level"].items()) == [("quietest third", 4.5), ("medium third", 2.5), ("loudest third", 0.5)]
 
 
 def test_the_target_alone() -> None:

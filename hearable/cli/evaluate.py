@@ -48,6 +48,7 @@ NAMES = {
     "likeness": "{}",
     "apart": "apart {}",
     "target": "target {}",
+    "level": "{}",
 }
 
 
