@@ -113,7 +113,7 @@ def kit(tmp_path_factory):
 @pytest.fixture(scope="module")
 def scenes(kit):
     sounds, material = corpus.load_material(kit, kit / "cache", "train", (1.0,))
-    return ExtractionScenes(sounds, material, Curriculum(RECIPE, 4), absent=0.0)
+    return ExtractionScenes(sounds, material, Curriculum(RECIPE, 4), targets=2)
 
 
 def test_licences_that_weights_should_not_inherit_are_left_out(kit, scenes, caplog, monkeypatch):
@@ -163,7 +163,7 @@ def test_a_scene_depends_on_its_number_alone(scenes):
 
 
 def test_an_absent_speaker_gives_silence(kit, scenes):
-    silent = ExtractionScenes(scenes.sounds, scenes.material, scenes.curriculum, absent=1.0)
+    silent = ExtractionScenes(scenes.sounds, scenes.material, scenes.curriculum, targets=2, absent=1.0)
     for mixture, target, *_ in silent.examples(0):
         assert np.abs(target).max() == 0 < np.abs(mixture).max()
 
@@ -193,7 +193,7 @@ def test_predicted_embeddings_are_of_other_utterances(kit, scenes, monkeypatch):
     heard = [enrollments.draw(speaker, one, rng) for _ in range(20)]
     assert all(any(np.array_equal(e, row) for row in rows) for e in heard if e is not None)
     fed = ExtractionScenes(
-        scenes.sounds, scenes.material, Curriculum(RECIPE, 0), absent=0.0, enrollments=enrollments, predicted=1.0
+        scenes.sounds, scenes.material, Curriculum(RECIPE, 0), enrollments=enrollments, predicted=1.0
     )
     embeddings = [embedding for i in range(10) for _, _, embedding, *_ in fed.examples(i)]
     assert any(np.array_equal(e, row) for e in embeddings for row in rows)
@@ -219,7 +219,7 @@ def test_voices_are_the_loudest_sources_and_the_target_is_known_among_them(kit, 
     # Two talkers and all noise: together the whole mixture.
     np.testing.assert_allclose(voices.sum(0), mixture, atol=1e-6)
     three = Curriculum(dataclasses.replace(RECIPE, talkers=(3,)), 0)
-    scene = ExtractionScenes(scenes.sounds, scenes.material, three, absent=0.0)
+    scene = ExtractionScenes(scenes.sounds, scenes.material, three)
     mixture, *_, voices, _ = next(scene.examples(2))
     assert np.abs(mixture - voices.sum(0)).max() > 1e-4 * np.abs(mixture).max()
 
@@ -227,7 +227,7 @@ def test_voices_are_the_loudest_sources_and_the_target_is_known_among_them(kit, 
 def test_where_one_talks_the_other_voices_are_noise_and_silence(scenes):
     for directions, silent in ((0, 2), (1, 1), (3, 0)):
         recipe = dataclasses.replace(RECIPE, talkers=(1,), noise_directions=(directions,))
-        alone = ExtractionScenes(scenes.sounds, scenes.material, Curriculum(recipe, 0), absent=0.0)
+        alone = ExtractionScenes(scenes.sounds, scenes.material, Curriculum(recipe, 0))
         ((mixture, target, _, voices, number),) = alone.examples(1)
         np.testing.assert_array_equal(voices[number], target)
         np.testing.assert_allclose(voices.sum(0), mixture, atol=1e-6)
@@ -580,7 +580,7 @@ def test_schedule():
     [
         (("recognition",), "expected --start"),
         (("extractor", "--preset", "huge"), "expected one of base, base-long, tiny, tiny-long, paper"),
-        (("enroller", "--voice", "weights.safetensors"), "no recognition"),
+        (("enroller", "--voice", "weights.safetensors"), "extraction network only"),
         (("extractor", "--separation", "weights.safetensors"), "enrollment network only"),
         (("voice", "--set", "stepz=5"), "stepz: expected one of"),
         (("voice", "--set", "steps=few"), "steps: expected a whole number, found 'few'"),

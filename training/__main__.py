@@ -118,8 +118,8 @@ def train_command(kind: str, presets: Mapping[str, Any], purpose: str) -> None:
     ) -> None:
         if kind == "recognition" and start is None:
             raise typer.BadParameter("expected --start, weights of a network that separates")
-        if kind == "enroller" and voice is not None:
-            raise typer.BadParameter("--voice: the enrollment network has no recognition")
+        if kind != "extractor" and voice is not None:
+            raise typer.BadParameter("--voice: of the extraction network only; others begin with --start")
         if kind != "enroller" and separation is not None:
             raise typer.BadParameter("--separation: of the enrollment network only; others begin with --start")
         run(

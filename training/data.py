@@ -123,8 +123,8 @@ class ExtractionScenes:
     sounds: CachedSounds
     material: Material
     curriculum: Curriculum
-    targets: int = 2
-    absent: float = 0.05
+    targets: int = 1
+    absent: float = 0.0
     enrollments: Enrollments | None = None
     predicted: float = 0.0
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from training.network import CHUNK, ExtractorConfig, Separator, separated
+from training.network import CHUNK, ExtractorConfig, Separator, Standardising, separated
 from training.teacher import MELS, PARTIAL_FRAMES, SAMPLE_RATE, load_ge2e
 
 WINDOW = 400
@@ -30,14 +30,11 @@ FRONTAL = ExtractorConfig(voices=1)  # the front end: the frontal talker is the 
 STEP = PARTIAL_FRAMES // 2  # between pieces
 
 
-class Enroller(nn.Module):
+class Enroller(Standardising):
     """``[batch, 2, samples]`` at 16 kHz -> unit-norm embedding ``[batch, 256]``."""
 
-    mean: Tensor
-    deviation: Tensor
-
     def __init__(self, config: ExtractorConfig = FRONTAL):
-        super().__init__()
+        super().__init__(256)
         n = torch.arange(WINDOW, dtype=torch.float64)
         k = torch.arange(WINDOW // 2 + 1, dtype=torch.float64)
         angle = 2 * torch.pi * n[:, None] * k / WINDOW
@@ -46,22 +43,11 @@ class Enroller(nn.Module):
         self.register_buffer("dft", dft.T[:, None].contiguous(), persistent=False)
         mel = torch.from_numpy(librosa.filters.mel(sr=SAMPLE_RATE, n_fft=WINDOW, n_mels=MELS).T)
         self.register_buffer("mel", mel.float(), persistent=False)
-        self.register_buffer("mean", torch.zeros(256))
-        self.register_buffer("deviation", torch.ones(256))
         self.separator = Separator(config)
         self.equaliser = nn.Parameter(torch.zeros(MELS))
         # A copy: the teacher must stay what it is, whatever is loaded here.
         self.encoder = copy.deepcopy(load_ge2e())
         self.attention = nn.Linear(2 * MELS, 1)
-
-    def set_statistics(self, embeddings: Tensor) -> None:
-        """Mean and deviation of the training speakers' embeddings ``[utterances, 256]``, for `standardise`."""
-        self.mean.copy_(embeddings.mean(0))
-        self.deviation.copy_(embeddings.std(0).clamp_min(0.25 * float(embeddings.std(0).mean())))
-
-    def standardise(self, embedding: Tensor) -> Tensor:
-        """What tells speakers apart: the embedding without what all of them share."""
-        return (embedding - self.mean) / self.deviation
 
     def mels(self, sound: Tensor) -> Tensor:
         """Mel power of the mean of both ears: ``[batch, 2, samples]`` -> ``[batch, frames, 40]``."""

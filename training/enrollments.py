@@ -1,4 +1,4 @@
-"""Embeddings that the enrollment network gives noisy clips, computed once: what the extractor is fine-tuned on."""
+"""Embeddings that the enrollment network gives noisy clips, computed once: what recognition is trained on."""
 
 from __future__ import annotations
 

@@ -215,30 +215,41 @@ class Voice(nn.Module):
         return F.normalize(self.outward(ops.norm_film(x, *self.gains(), False)), dim=-1), new_states
 
 
-class Conditioner(nn.Module):
-    """Speaker embedding ``[batch, 256]`` to the key ``[batch, key]`` of unit norm; evaluated once for a speaker.
+class Standardising(nn.Module):
+    """What of an embedding tells speakers apart.
 
-    Embeddings of different people share most of their direction (their mean cosine is about 0.7), so what tells them
-    apart is small: they are standardised first, with the statistics of the training speakers.
+    Embeddings of different people share most of their direction (their mean cosine is about 0.7), so that is small: it
+    is brought to scale with the statistics of the training speakers.
     """
 
     mean: Tensor
     deviation: Tensor
 
-    def __init__(self, config: ExtractorConfig):
+    def __init__(self, size: int):
         super().__init__()
-        self.register_buffer("mean", torch.zeros(config.embedding))
-        self.register_buffer("deviation", torch.ones(config.embedding))
-        self.key = nn.Linear(config.embedding, config.key)
+        self.register_buffer("mean", torch.zeros(size))
+        self.register_buffer("deviation", torch.ones(size))
 
-    def standardise(self, embeddings: Tensor) -> None:
-        """Set the statistics from the training speakers' embeddings ``[speakers, 256]``."""
+    def set_statistics(self, embeddings: Tensor) -> None:
+        """Mean and deviation of the training speakers' embeddings ``[utterances, size]``."""
         self.mean.copy_(embeddings.mean(0))
         # Values that are nearly constant are not blown up.
         self.deviation.copy_(embeddings.std(0).clamp_min(0.25 * float(embeddings.std(0).mean())))
 
+    def standardise(self, embedding: Tensor) -> Tensor:
+        """The embedding ``[..., size]`` without what all speakers share."""
+        return (embedding - self.mean) / self.deviation
+
+
+class Conditioner(Standardising):
+    """Speaker embedding ``[batch, 256]`` to the key ``[batch, key]`` of unit norm; evaluated once for a speaker."""
+
+    def __init__(self, config: ExtractorConfig):
+        super().__init__(config.embedding)
+        self.key = nn.Linear(config.embedding, config.key)
+
     def forward(self, embedding: Tensor) -> Tensor:
-        return F.normalize(self.key((embedding - self.mean) / self.deviation), dim=-1)
+        return F.normalize(self.key(self.standardise(embedding)), dim=-1)
 
 
 class Separator(nn.Module):

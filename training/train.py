@@ -205,7 +205,7 @@ def build(preset: Preset, cache: Path) -> Task:
         return EnrollerTask(enroller, preset)
     extractor = make_network(preset.network)
     if isinstance(extractor, Extractor):
-        extractor.conditioner.standardise(statistics)
+        extractor.conditioner.set_statistics(statistics)
     if isinstance(preset, VoicePreset):
         return VoiceTask(extractor, preset)
     return (RecognitionTask if isinstance(preset, RecognitionPreset) else ExtractorTask)(extractor, preset)
