@@ -95,7 +95,7 @@ class RecognitionPreset(SpeechPreset):
     network: ExtractorConfig = field(default_factory=ExtractorConfig)
     recipe: TseRecipe = replace(MIXTURES, samples=320 * 128)
     batch: int = 32
-    predicted: float = 0.5  # share of embeddings from the enrollment network; all of validation's are
+    predicted: float = 0.7  # share of embeddings from the enrollment network; all of validation's are
     heard: float = 0.1  # weight of a dB of what is heard beside the classification
     timbre_db: float = 4.0  # of the frequency responses that scenes are heard through
 
