@@ -18,8 +18,9 @@ from rich.progress import track
 from torch import Tensor
 
 from training.data import Endless, collate
+from training.fused import FUSED
 from training.losses import separation_loss, si_sdr_db
-from training.network import Extractor, separated
+from training.network import Extractor
 from training.presets import EXTRACTORS
 from training.train import Scenes, load_weights
 
@@ -56,20 +57,16 @@ def main(
         gains: dict[str, list[Tensor]] = {"best voice": [], "of each second": [], "heard": []}
         for start in track(range(0, scenes, BATCH), path.name):
             mixture, target, embedding, talkers, number = collate(drawn[start : start + BATCH])
-            voices, _ = separated(network, mixture, False)
+            spectra, _, _ = network.separate(network.analyse(mixture), network.silence(len(mixture)), FUSED)
+            voices = network.synthesise(spectra, mixture.shape[-1])
             loss, order = separation_loss(voices, talkers)
             losses.append(loss)
-            own = order.gather(1, number[:, None])[:, 0]
-            for found, estimate in zip(
-                gains.values(),
-                (
-                    voices[torch.arange(len(voices)), own],
-                    best_of_each_second(voices, target),
-                    network(mixture, network.conditioner(embedding)),
-                ),
-                strict=True,
-            ):
-                found.append((si_sdr_db(estimate, target) - si_sdr_db(mixture, target)).mean(1))
+            match, _ = network.recognise(spectra, network.conditioner(embedding), network.zeros(len(mixture))[1], FUSED)
+            heard = network.synthesise(network.mix(spectra, match)[:, :, None], mixture.shape[-1])[:, 0]
+            best = voices[torch.arange(len(voices)), order.gather(1, number[:, None])[:, 0]]
+            before = si_sdr_db(mixture, target)
+            for found, estimate in zip(gains.values(), (best, best_of_each_second(voices, target), heard), strict=True):
+                found.append((si_sdr_db(estimate, target) - before).mean(1))
         means = ", ".join(f"{name} {torch.cat(values).mean():.3f} dB" for name, values in gains.items())
         print(f"{path}: loss {torch.stack(losses).mean():.3f} dB, {means}")
 
